@@ -20,6 +20,7 @@ from billing_app.billing.staff.operations.provider_links import ProviderLinks
 from billing_app.billing.staff.repairs.provider_driver import record_failure
 from billing_app.billing.staff.repairs.repair import RepairServices
 from billing_app.billing.subscriptions.installation import Installation
+from billing_app.billing.subscriptions.next_reads import DenialReads
 from billing_app.billing.subscriptions.polled_plans import PolledPlans
 from billing_app.billing.subscriptions.provider import PaymentProvider
 from billing_app.billing.subscriptions.service import Subscriptions
@@ -49,6 +50,7 @@ class Services:
     closing: Closing
     executions: Executions
     polled_plans: PolledPlans
+    denial_reads: DenialReads
     polled_usage: PolledUsage
     read_pool: ReadPool
     attempts: AttemptLimits
@@ -117,6 +119,7 @@ def build_services(settings: Settings, url: str) -> Services:
         closing=Closing(database, subscriptions),
         executions=executions,
         polled_plans=PolledPlans(read_pool, database),
+        denial_reads=DenialReads(read_pool, database),
         polled_usage=PolledUsage(read_pool),
         read_pool=read_pool,
         attempts=AttemptLimits(database),

@@ -35,6 +35,7 @@ from billing_app.billing import ids
 from billing_app.billing.actors import ServiceActor
 from billing_app.billing.errors import (
     BillingError,
+    DeniedError,
     EventNotFoundError,
     InvalidInputError,
     NotAuthenticatedError,
@@ -116,6 +117,8 @@ class HotRoutes:
         try:
             call = await self._read_call(scope, receive, services)
             decision = await answer(call)
+            if isinstance(decision, DeniedError):
+                await services.denial_reads.explain([decision])
         except BillingError as error:
             decision = error
         except Exception:
@@ -268,6 +271,9 @@ async def _decide_batch(call: _Call, batch: bodies.CheckBatch | bodies.Unchecked
     asks = [ask for ask in parsed if not isinstance(ask, BillingError)]
     decided = iter(await call.services.executions.decide_each(call.actor, asks))
     decisions = [ask if isinstance(ask, BillingError) else next(decided) for ask in parsed]
+    denials = [decision for decision in decisions if isinstance(decision, DeniedError)]
+    if denials:
+        await call.services.denial_reads.explain(denials)
     upgrade_url = call.services.settings.public_url + UPGRADE
     results = b",".join(_result(decision, upgrade_url) for decision in decisions)
     return b'{"results":[' + results + b"]}"

@@ -11,6 +11,7 @@ from billing_app.api.problems import error_codes
 from billing_app.api.published_schemas import KEY_SCHEMA
 from billing_app.api.responses import PROBLEM_TYPE, problems
 from billing_app.billing.executions.requests import CheckAnswer, RefundAnswer, SettleAnswer
+from billing_app.billing.subscriptions.next_executions import NextExecutions
 from billing_app.routes import API_PREFIX, CHECK_EXECUTIONS, CHECK_EXECUTIONS_BATCH
 
 REFERENCE: Final = "#/components/schemas/{name}"
@@ -114,6 +115,7 @@ def _add_hot_routes(document: dict[str, Any]) -> None:
         CheckAnswer,
         SettleAnswer,
         RefundAnswer,
+        NextExecutions,
     )
     _, schemas = msgspec.json.schema_components(types, ref_template=REFERENCE)
     components = document.setdefault("components", {})
@@ -189,7 +191,13 @@ def _post(
 def _problem() -> dict[str, Any]:
     """With every code that the API knows."""
     codes = sorted({code for _, code, _ in error_codes()})
-    return PROBLEM | {"properties": PROBLEM["properties"] | {"code": {"enum": codes}}}
+    comes_next = {
+        "anyOf": [_ref("NextExecutions"), {"type": "null"}],
+        "description": "Of a denial: what comes by itself; null: nothing does. Missing when the"
+        " database did not say in time, and in other errors",
+    }
+    more = {"code": {"enum": codes}, "next_executions": comes_next}
+    return PROBLEM | {"properties": PROBLEM["properties"] | more}
 
 
 def _publish_patterns(schema: Any) -> None:

@@ -11,7 +11,8 @@ from billing_app.billing.errors import NotFoundError
 from billing_app.billing.lists.paging import DEFAULT_LIMIT
 from billing_app.billing.plans import service as plans
 from billing_app.billing.plans.service import CurrentPlan
-from billing_app.billing.subscriptions.account_summary import NextExecutions, read_summary
+from billing_app.billing.subscriptions.account_summary import read_summary
+from billing_app.billing.subscriptions.next_executions import NextExecutions
 
 router = APIRouter(prefix="/billing/plans", tags=["plans"])
 

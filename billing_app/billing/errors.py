@@ -183,7 +183,13 @@ class DeniedError(BillingError):
     title = "Executions denied"
 
     def __init__(
-        self, detail: str, *, remaining: int, requested: int, period_end: datetime | None
+        self,
+        detail: str,
+        *,
+        remaining: int,
+        requested: int,
+        period_end: datetime | None,
+        account_id: int | None = None,
     ) -> None:
         super().__init__(
             detail,
@@ -192,6 +198,7 @@ class DeniedError(BillingError):
             executions_requested=requested,
             period_end=period_end,
         )
+        self.account_id = account_id
 
 
 class InsufficientExecutionsError(DeniedError):

@@ -5,10 +5,19 @@ runs in needs nothing of the billing server. Here it is `billing_app.client`, be
 it calls, so that one commit changes both.
 """
 
-from .answers import CheckAnswer, CurrentPlan, Page, PlanView, Receipt, SettleAnswer, UsageEvent
+from .answers import (
+    CheckAnswer,
+    CurrentPlan,
+    NextExecutions,
+    Page,
+    PlanView,
+    Receipt,
+    SettleAnswer,
+    UsageEvent,
+)
 from .asynchronous import AsyncBilling
 from .blocking import Billing
-from .bodies import CheckItem
+from .bodies import CheckItem, Person
 from .conversation import BatchResult
 from .errors import (
     BillingError,
@@ -30,6 +39,7 @@ from .errors import (
     WebhookError,
 )
 from .leases import Lease, LeaseTerms
+from .provisioned import GrantedPlan, Organization, PortalLink, User
 from .retries import Retries
 from .runs import Outage, Run
 from .version import __version__
@@ -46,15 +56,20 @@ __all__ = [
     "CurrentPlan",
     "DeniedError",
     "ForbiddenError",
+    "GrantedPlan",
     "InvalidRequestError",
     "Lease",
     "LeaseTerms",
+    "NextExecutions",
     "NotAuthenticatedError",
     "NotFoundError",
+    "Organization",
     "Outage",
     "Page",
     "PaymentError",
+    "Person",
     "PlanView",
+    "PortalLink",
     "Problem",
     "ProblemError",
     "ProviderError",
@@ -68,6 +83,7 @@ __all__ = [
     "UndecidedError",
     "UnexpectedAnswerError",
     "UsageEvent",
+    "User",
     "Webhook",
     "WebhookError",
     "__version__",

@@ -151,7 +151,7 @@ class OverageView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NextExecutions(msgspec.Struct, frozen=True):
-    """What comes by itself. `source`: plan, renewal or change."""
+    """What comes by itself. `source`: plan, renewal, change or refill."""
 
     at: datetime
     executions: int

@@ -8,7 +8,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import httpx
 
-from . import operations
+from . import operations, provisioning
 from .answers import Page
 from .bodies import CheckItem
 from .conversation import (
@@ -189,10 +189,19 @@ class AsyncBilling:
     top_up = _method(operations.top_up)
     switch_on_top_up = _method(operations.switch_on_top_up)
     switch_off_top_up = _method(operations.switch_off_top_up)
+    put_organization = _method(provisioning.put_organization)
+    organization = _method(provisioning.organization)
+    organizations = _method(provisioning.organizations)
+    close_organization = _method(provisioning.close_organization)
+    put_user = _method(provisioning.put_user)
+    user = _method(provisioning.user)
+    grant_plan = _method(provisioning.grant_plan)
+    create_portal_link = _method(provisioning.create_portal_link)
 
     each_plan = _iteration(operations.plan_history)
     each_usage_event = _iteration(operations.usage_events)
     each_account_action = _iteration(operations.account_history)
+    each_organization = _iteration(provisioning.organizations)
     export_usage = _stream(operations.export_usage)
 
     run = _running(Run)

@@ -3,7 +3,7 @@
 None and defaults are left out; the server fills them in.
 """
 
-from datetime import date
+from datetime import date, datetime
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -13,6 +13,8 @@ When: TypeAlias = Literal["now", "period_end"]
 EventKind: TypeAlias = Literal["consume", "commit", "refund", "adjustment"]
 GroupBy: TypeAlias = Literal["day", "workflow", "user"]
 Separator: TypeAlias = Literal["comma", "semicolon", "tab"]
+PortalRole: TypeAlias = Literal["owner", "billing_admin", "member"]
+PortalPage: TypeAlias = Literal["dashboard", "plans", "usage"]
 
 
 class CheckExecutions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -131,3 +133,53 @@ class ExportQuery(
 
 class CancelQuery(msgspec.Struct, frozen=True, omit_defaults=True):
     when: When = "period_end"
+
+
+class PutAccount(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """`billing_email` None removes it; UNSET leaves it as it is."""
+
+    billing_email: str | msgspec.UnsetType | None = msgspec.UNSET
+    offer: str | None = None
+    metadata: dict[str, str] | None = None
+
+
+class PutOrganization(PutAccount, frozen=True, kw_only=True, omit_defaults=True):
+    name: str
+
+
+class PutUser(PutAccount, frozen=True, kw_only=True, omit_defaults=True):
+    name: str | None = None
+
+
+class ListQuery(msgspec.Struct, frozen=True, omit_defaults=True):
+    limit: int | None = None
+    cursor: str | None = None
+
+
+class GrantPlan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    organization_id: str
+    executions: int
+    user_id: str | None = None
+    name: str | None = None
+    starts_at: datetime | None = None
+    ends_at: datetime | None = None
+    priority: int | None = None
+    reason: str | None = None
+
+
+class Person(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Somebody of the product, under the product's id."""
+
+    id: str
+    email: str | None = None
+    name: str | None = None
+
+
+class CreatePortalLink(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    organization_id: str
+    person: Person
+    role: PortalRole
+    return_url: str
+    user_id: str | None = None
+    page: PortalPage = "dashboard"
+    expires_in_seconds: int | None = None

@@ -8,9 +8,12 @@ from typing import Final
 
 import msgspec
 
+from .answers import NextExecutions
+
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """An error document (RFC 9457). What this kind of error does not have is None."""
+    """An error document (RFC 9457). What this kind of error does not have is None; only
+    `next_executions` is then UNSET, because None means that nothing follows."""
 
     status: int
     code: str
@@ -22,6 +25,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     executions_requested: int | None = None
     period_end: datetime | None = None
     upgrade_url: str | None = None
+    next_executions: NextExecutions | msgspec.UnsetType | None = msgspec.UNSET
     field: str | None = None
     scope: str | None = None
     payment_url: str | None = None
@@ -64,6 +68,12 @@ class DeniedError(ProblemError):
     def upgrade_url(self) -> str | None:
         """Where the customer gets more."""
         return self.problem.upgrade_url
+
+    @property
+    def next_executions(self) -> NextExecutions | None:
+        """What comes by itself. None: nothing does, unless `problem.next_executions` is UNSET: then
+        the server could not tell."""
+        return self.problem.next_executions or None
 
 
 class PaymentError(ProblemError):

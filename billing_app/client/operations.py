@@ -62,7 +62,7 @@ def consume(
         mode="consume",
         workflow=workflow,
     )
-    return routes.CHECK.operation(body=body, key=_key(idempotency_key))
+    return routes.CHECK.operation(body=body, key=key_of(idempotency_key))
 
 
 def reserve(
@@ -83,7 +83,7 @@ def reserve(
         workflow=workflow,
         hold_seconds=hold_seconds,
     )
-    return routes.CHECK.operation(body=body, key=_key(idempotency_key))
+    return routes.CHECK.operation(body=body, key=key_of(idempotency_key))
 
 
 def commit(reservation_id: str, executions: int | None = None) -> Operation[SettleAnswer]:
@@ -106,7 +106,7 @@ def refund(
 ) -> Operation[RefundAnswer]:
     """Give back executions of an event, all that is left of it if None. Raises ConflictError."""
     body = bodies.RefundExecutions(reason, executions)
-    return routes.REFUND.operation(event_id, body=body, key=_key(idempotency_key))
+    return routes.REFUND.operation(event_id, body=body, key=key_of(idempotency_key))
 
 
 def receipt(event_id: str) -> Operation[Receipt]:
@@ -382,5 +382,6 @@ def _account(
     )
 
 
-def _key(idempotency_key: str | None) -> str:
+def key_of(idempotency_key: str | None) -> str:
+    """The caller's, or a new one."""
     return new_key() if idempotency_key is None else idempotency_key

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import msgspec
 
-from . import answers, bodies
+from . import answers, bodies, provisioned
 
 Answer_co = TypeVar("Answer_co", covariant=True)
 
@@ -211,3 +211,26 @@ SWITCH_ON_TOP_UP: Final = Route(
     is_repeatable=False,
 )
 SWITCH_OFF_TOP_UP: Final = Route("DELETE", "/billing/top-up", type(None), query=bodies.AccountQuery)
+PUT_ORGANIZATION: Final = Route(
+    "PUT",
+    "/billing/organizations/{external_id}",
+    provisioned.Organization,
+    body=bodies.PutOrganization,
+)
+ORGANIZATION: Final = Route("GET", "/billing/organizations/{external_id}", provisioned.Organization)
+ORGANIZATIONS: Final = Route(
+    "GET", "/billing/organizations", answers.Page[provisioned.Organization], query=bodies.ListQuery
+)
+CLOSE_ORGANIZATION: Final = Route(
+    "POST", "/billing/organizations/{external_id}/close", provisioned.Organization
+)
+PUT_USER: Final = Route(
+    "PUT", "/billing/users/{external_id}", provisioned.User, body=bodies.PutUser
+)
+USER: Final = Route("GET", "/billing/users/{external_id}", provisioned.User)
+GRANT_PLAN: Final = Route(
+    "POST", "/billing/plans", provisioned.GrantedPlan, body=bodies.GrantPlan, takes_key=True
+)
+CREATE_PORTAL_LINK: Final = Route(
+    "POST", "/billing/portal-links", provisioned.PortalLink, body=bodies.CreatePortalLink
+)

@@ -16,7 +16,7 @@ from billing_app.pages.events import (
     event_row,
 )
 from billing_app.pages.frame import frame
-from billing_app.pages.notices import debit_notices, result_of, warning_actions
+from billing_app.pages.notices import debit_notices, nothing_follows, result_of, warning_actions
 from billing_app.states.billing_dashboard import BillingDashboardState as State
 from billing_app.states.offer_dialog import OfferDialogState
 
@@ -98,6 +98,8 @@ def _balance() -> rx.Component:
                     rx.el.span(balance.period),
                     class_name="balance-foot",
                 ),
+                rx.cond(balance.follows != "", rx.el.p(balance.follows, class_name="balance-next")),
+                rx.cond(balance.nothing_follows, nothing_follows()),
                 class_name="balance",
             ),
             empty(

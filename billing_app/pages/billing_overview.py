@@ -11,7 +11,14 @@ from billing_app.components.numbers import badge, detail_list, meter
 from billing_app.components.tables import cell, table
 from billing_app.pages.frame import frame
 from billing_app.pages.invoices import payment
-from billing_app.pages.notices import debit_notices, message, result_of, warning_actions
+from billing_app.pages.notices import (
+    OUT,
+    debit_notices,
+    message,
+    nothing_follows,
+    result_of,
+    warning_actions,
+)
 from billing_app.pages.offers import offers
 from billing_app.pages.spending_limits import spending_limits
 from billing_app.pages.support import support
@@ -48,7 +55,9 @@ def billing_overview() -> rx.Component:
 def _results() -> rx.Component:
     """The result of a checkout, or of a confirmed dialog."""
     checkout = State.checkout_message
-    resume = native_link(checkout.url_label, href=checkout.url, class_name="button")
+    resume = native_link(
+        checkout.url_label, href=checkout.url, class_name="button", custom_attrs=OUT
+    )
     is_off_again = (State.top_up.stopped != "") & (SpendingLimitState.done.title == TOP_UP_IS_ON)
     return rx.fragment(
         result_of(OfferDialogState),
@@ -221,6 +230,7 @@ def _queue() -> rx.Component:
                 text="Queued plans appear here, in the order they take over.",
             ),
         ),
+        rx.cond(State.nothing_follows, nothing_follows()),
         title="What comes next",
         note="Used in this order. When a plan is used up or ends, the next one takes over",
     )

@@ -9,6 +9,7 @@ from billing_app.components.controls import press_button
 from billing_app.components.dialogs import dialog, dialog_foot
 from billing_app.components.feedback import notice
 from billing_app.db.enums import When
+from billing_app.pages.notices import OUT
 from billing_app.states.actions import YES
 from billing_app.states.offer_dialog import PREVIEW
 from billing_app.states.offer_dialog import OfferDialogState as State
@@ -117,6 +118,7 @@ def _problem() -> rx.Component:
             State.problem.url_label,
             href=State.problem.url,
             class_name="button small",
+            custom_attrs=OUT,
         ),
     )
     return rx.el.div(

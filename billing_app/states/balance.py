@@ -7,10 +7,10 @@ from billing_app.billing.plans.service import CurrentPlan, PlanState, PlanView
 from billing_app.billing.subscriptions.account_summary import (
     LOW_PERCENT,
     AccountSummary,
-    NextSource,
     Shortage,
 )
 from billing_app.billing.subscriptions.forecast import Pace
+from billing_app.billing.subscriptions.next_executions import NextSource
 from billing_app.db.enums import EndReason, PlanSource
 from billing_app.states import formatting
 from billing_app.states.spending_limit_views import beyond_plan
@@ -43,12 +43,40 @@ def balance_view(summary: AccountSummary, pace: Pace) -> BalanceView:
         left_percent=percent_of(current.executions_remaining, total),
         held_percent=percent_of(current.executions_held, total),
         tone=_tone(summary),
+        follows=follows(summary),
+        nothing_follows=nothing_follows(summary),
         warning_tone=warning.tone,
         warning_title=warning.title,
         warning_text=warning.text,
         warning_action=warning.action,
         warning_label=warning.url_label,
     )
+
+
+def follows(summary: AccountSummary) -> str:
+    """What comes next by itself, and when; "" when nothing does, or it depends on a payment."""
+    coming = summary.next_executions
+    if coming is None:
+        return ""
+    because = {
+        NextSource.PLAN: f"{coming.name} starts",
+        NextSource.RENEWAL: f"{coming.name} renews",
+        NextSource.CHANGE: f"your plan changes to {coming.name}",
+        NextSource.REFILL: f"{coming.name} refills",
+    }[coming.source]
+    count = formatting.counted(coming.executions, "execution")
+    return f"Next: {count} on {formatting.day(coming.at)}, when {because}"
+
+
+def nothing_follows(summary: AccountSummary) -> bool:
+    """Whether a plan must be chosen before more comes. Not while a payment is awaited, or support
+    has to act: the page says that elsewhere."""
+    subscription = summary.subscription
+    is_overdue = subscription is not None and subscription.past_due_since is not None
+    is_awaited = is_overdue or summary.awaited_debit is not None or summary.unpaid_start is not None
+    is_stopped = summary.is_blocked or summary.shortage is Shortage.STOPPED
+    may_come = summary.next_executions is not None or summary.tops_up
+    return not (may_come or is_awaited or is_stopped)
 
 
 def no_plan(*, is_personal: bool) -> Message:

@@ -19,7 +19,7 @@ from billing_app.billing.usage.service import Days, GroupBy
 from billing_app.composition import get_services
 from billing_app.db.enums import Interval
 from billing_app.states import payments, spending_limit_views
-from billing_app.states.balance import no_plan, plan_details, plan_row, warning_of
+from billing_app.states.balance import no_plan, nothing_follows, plan_details, plan_row, warning_of
 from billing_app.states.card_on_file import CardState
 from billing_app.states.change_polling import LivePage
 from billing_app.states.offer_dialog import OfferDialogState
@@ -59,6 +59,7 @@ class BillingOverviewState(LivePage, SessionState):
     debits: rx.Field[list[Message]] = rx.field(default_factory=list)
     queue: rx.Field[list[PlanRow]] = rx.field(default_factory=list)
     renewal_note: rx.Field[str] = rx.field("")
+    nothing_follows: rx.Field[bool] = rx.field(False)
     history: rx.Field[list[PlanRow]] = rx.field(default_factory=list)
     page_number: rx.Field[int] = rx.field(1)
     has_older: rx.Field[bool] = rx.field(False)
@@ -197,6 +198,7 @@ class BillingOverviewState(LivePage, SessionState):
         tops_up = top_up is not None and top_up.stopped_because is None
         self._show(
             renewal_note=payments.renewal_note(summary, tops_up=tops_up),
+            nothing_follows=nothing_follows(summary),
             limit=spending_limit_views.limit_view(summary.current.overage),
             top_up=spending_limit_views.top_up_item(top_up, packs),
             interval=interval,

@@ -30,6 +30,7 @@ from billing_app.db.enums import When
 from billing_app.states import offer_dialogs, payments
 from billing_app.states.actions import YES, Action, ActionMixin
 from billing_app.states.balance import NEXT_PERIOD
+from billing_app.states.leaving import BLOCKED, TAB, after_leaving, break_out, way_back
 from billing_app.states.offer_dialogs import BUY, CANCEL, CHANGE, SUBSCRIBE
 from billing_app.states.payment_words import ASKED
 from billing_app.states.session import SessionState
@@ -53,6 +54,7 @@ class OfferDialogState(ActionMixin, SessionState):
     _preview: ChangePreview | None = None
     _pack_order: PackOrder | None = None
     _agreed: AgreedSubscription | None = None
+    _leaving: str = ""
 
     @rx.event(background=True)
     async def choose(self, offer_code: str) -> Events:
@@ -62,7 +64,7 @@ class OfferDialogState(ActionMixin, SessionState):
             return
         begun = await self._try(self._open_for, action, offer_code)
         if begun is not None and begun.checkout_url:
-            yield rx.redirect(begun.checkout_url)
+            yield await self._leave_for(begun.checkout_url)
 
     @rx.event(background=True)
     async def ask_cancel(self) -> None:
@@ -93,7 +95,7 @@ class OfferDialogState(ActionMixin, SessionState):
             return
         begun = await self._try(self._carry_out, action, charges=True)
         if begun is not None and begun.checkout_url:
-            yield rx.redirect(begun.checkout_url)
+            yield await self._leave_for(begun.checkout_url)
         elif begun is not None:
             yield rx.scroll_to("content")
 
@@ -105,7 +107,7 @@ class OfferDialogState(ActionMixin, SessionState):
             return
         begun = await self._try(self._begin, action, self._offer_code, through_checkout=True)
         if begun is not None and begun.checkout_url:
-            yield rx.redirect(begun.checkout_url)
+            yield await self._leave_for(begun.checkout_url)
 
     @rx.event(background=True)
     async def take_back(self) -> Events:
@@ -122,7 +124,14 @@ class OfferDialogState(ActionMixin, SessionState):
             return
         url = await self._try(self._portal_url, action)
         if url is not None:
-            yield rx.redirect(url)
+            yield await self._leave_for(url)
+
+    @rx.event
+    def tell_left(self, how: str) -> None:
+        """The browser says how it left the frame for the payment page, or that it did not."""
+        if self._leaving and how in (TAB, BLOCKED):
+            self.done = after_leaving(how, self._leaving)
+        self._leaving = ""
 
     def drop_asked(self) -> None:
         """Forget that the bank is asked, once the page tells it, and tells its decision."""
@@ -346,12 +355,15 @@ class OfferDialogState(ActionMixin, SessionState):
     ) -> Begun:
         services = get_services()
         overview = services.settings.public_url + routes.OVERVIEW
+        is_embedded = self.is_embedded
         return await services.subscriptions.begin(
             action.actor,
             action.account_id,
             offer_code=offer_code,
-            success_url=f"{overview}?checkout=done",
-            cancel_url=f"{overview}?checkout=left",
+            success_url=way_back(
+                action.actor, f"{overview}?checkout=done", is_embedded=is_embedded
+            ),
+            cancel_url=way_back(action.actor, f"{overview}?checkout=left", is_embedded=is_embedded),
             now=action.now,
             through_checkout=through_checkout,
             agreed=agreed,
@@ -368,9 +380,18 @@ class OfferDialogState(ActionMixin, SessionState):
 
     async def _portal_url(self, action: Action) -> str:
         services = get_services()
+        overview = services.settings.public_url + routes.OVERVIEW
         return await services.subscriptions.portal_url(
             action.actor,
             action.account_id,
-            return_url=services.settings.public_url + routes.OVERVIEW,
+            return_url=way_back(action.actor, overview, is_embedded=self.is_embedded),
             now=action.now,
         )
+
+    async def _leave_for(self, url: str) -> EventSpec:
+        """Go to a page of the provider's, out of the frame that the page may be in."""
+        async with self:
+            if not self.is_embedded:
+                return rx.redirect(url)
+            self._leaving = url
+        return rx.call_script(break_out(url), callback=OfferDialogState.tell_left)

@@ -11,6 +11,7 @@ from billing_app.billing.subscriptions.account_summary import AccountSummary
 from billing_app.billing.subscriptions.bank_debits import BankDebit, PaidFor
 from billing_app.billing.subscriptions.checkouts import CheckoutView
 from billing_app.billing.subscriptions.invoices import InvoiceView
+from billing_app.billing.subscriptions.next_executions import NextExecutions, NextSource
 from billing_app.billing.subscriptions.provider import ProviderPaymentMethod
 from billing_app.billing.subscriptions.purchase_outcomes import PurchaseOutcome
 from billing_app.billing.subscriptions.service import SubscriptionView
@@ -191,7 +192,9 @@ def renewal_note(summary: AccountSummary, *, tops_up: bool) -> str:
 
     `tops_up`: packs are bought automatically.
     """
-    subscription = summary.subscription
+    subscription, coming = summary.subscription, summary.next_executions
+    if coming is not None and coming.source is NextSource.REFILL:
+        return _refill_note(coming, subscription)
     if subscription is None:
         return _nothing_follows(summary, tops_up=tops_up)
     if summary.unpaid_start is not None:
@@ -201,6 +204,14 @@ def renewal_note(summary: AccountSummary, *, tops_up: bool) -> str:
     if subscription.past_due_since is not None:
         return ""
     return _next_period_note(subscription)
+
+
+def _refill_note(coming: NextExecutions, cancelled: SubscriptionView | None) -> str:
+    count = formatting.counted(coming.executions, "execution")
+    told = f"{coming.name} refills on {formatting.day(coming.at)}: {count}"
+    if cancelled is None:
+        return told
+    return f"{cancelled.offer.name} ends on {formatting.day(cancelled.ends_at)}. {told}"
 
 
 def _next_period_note(subscription: SubscriptionView) -> str:

@@ -54,7 +54,8 @@ class BillingItem:
 
 @dataclass(frozen=True, slots=True)
 class BalanceView:
-    """What is left. `tone` is "", "warning" (80% taken) or "spent" (nothing left)."""
+    """What is left. `tone` is "", "warning" (80% taken) or "spent" (nothing left). `follows`: what
+    comes next by itself; `nothing_follows`: a plan must be chosen first."""
 
     has_plan: bool = False
     plan_name: str = ""
@@ -69,6 +70,8 @@ class BalanceView:
     left_percent: float = 0.0
     held_percent: float = 0.0
     tone: str = ""
+    follows: str = ""
+    nothing_follows: bool = False
     warning_tone: str = ""
     warning_title: str = ""
     warning_text: str = ""

@@ -13,7 +13,7 @@ from tests.client.driven import Driven
 from tests.client.faulty import FaultyServer
 from tests.client.installed import build_wheel, install_alone
 from tests.databases import create_database
-from tests.factories import Holder, api_key, organization
+from tests.factories import Holder, api_key, organization, public_organization
 
 # Short, for tests that wait until it is over.
 IMPATIENT = Retries(
@@ -28,7 +28,9 @@ def client_database_url(server_url: str, database_template: str) -> str:
 
 @pytest.fixture(scope="session")
 def server(client_database_url: str) -> Iterator[ApiServer]:
+    public_organization(client_database_url)
     started = ApiServer(client_database_url)
+    started.environment["PORTAL_RETURN_ORIGINS"] = "https://product.test"
     try:
         started.start()
         yield started
@@ -38,7 +40,8 @@ def server(client_database_url: str) -> Iterator[ApiServer]:
 
 @pytest.fixture(scope="session")
 def key(client_database_url: str) -> str:
-    return api_key(client_database_url, Scope.EXECUTIONS, Scope.PLANS_READ, Scope.SUBSCRIPTIONS)
+    scopes = (Scope.EXECUTIONS, Scope.PLANS_READ, Scope.SUBSCRIPTIONS)
+    return api_key(client_database_url, *scopes, Scope.ACCOUNTS, Scope.PLANS_WRITE)
 
 
 @pytest.fixture

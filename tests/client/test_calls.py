@@ -12,6 +12,7 @@ from billing_app.client import (
     DeniedError,
     ForbiddenError,
     InvalidRequestError,
+    NextExecutions,
     NotAuthenticatedError,
     NotFoundError,
     ProblemError,
@@ -19,7 +20,7 @@ from billing_app.client import (
 from billing_app.db.enums import Scope
 from tests.api.server import ApiServer
 from tests.client.driven import Driven
-from tests.factories import Holder, api_key, organization
+from tests.factories import Holder, api_key, connect, organization
 
 
 def test_consume_counts_once_per_key(driven: Driven, holder: Holder) -> None:
@@ -43,6 +44,29 @@ def test_denial_has_figures(driven: Driven, holder: Holder) -> None:
     assert (denied.upgrade_url or "").startswith("http://billing.test")
     assert denied.period_end is None
     assert denied.problem.title
+    assert denied.problem.next_executions is None
+    assert denied.next_executions is None
+
+
+def test_denial_says_what_comes_next(
+    driven: Driven, holder: Holder, client_database_url: str
+) -> None:
+    starts_at = datetime.now(UTC).replace(microsecond=0) + timedelta(days=3)
+    with connect(client_database_url) as connection:
+        connection.execute(
+            "INSERT INTO plans (account_id, sequence, type, name, source, executions, used, held,"
+            " starts_at, created_at) VALUES (%s, 9, 'paid', 'Later', 'contract', 70, 0, 0, %s,"
+            " now())",
+            [holder.account_number, starts_at],
+        )
+    org = holder.organization_id
+    with pytest.raises(DeniedError) as raised:
+        driven.reserve(org, executions=101)
+    (in_batch,) = driven.batch([CheckItem(organization_id=org, executions=101, mode="consume")])
+    assert isinstance(in_batch, DeniedError)
+    for denied in (raised.value, in_batch):
+        assert denied.next_executions == NextExecutions(starts_at, 70, "Later", "plan")
+    assert driven.current_plan(org).next_executions == denied.next_executions
 
 
 def test_account_without_plan_is_denied(driven: Driven, client_database_url: str) -> None:

@@ -57,6 +57,8 @@ def test_guide_runs(
         "BILLING_URL": server.url,
         "BILLING_KEY": key,
         "BILLING_ORGANIZATION": holder.organization_id,
+        "PRODUCT_KEY": key,
+        "RETURN_URL": "https://product.test/settings",
     }
     lines = run(client_python, tmp_path, environment, "guide.py").splitlines()
     assert [line.partition(" ")[0] for line in lines[:3]] == ["counted"] * 3
@@ -120,10 +122,11 @@ def exported(code: str, environment: dict[str, str]) -> dict[str, str]:
 def run(python: Path, directory: Path, environment: dict[str, str], *arguments: str) -> str:
     names = ["BILLING_URL", "BILLING_KEY", "BILLING_ORGANIZATION"]
     names += {"BILLING_JOURNAL"} & environment.keys()
+    names = {"BILLING_URL", "BILLING_KEY", "BILLING_ORGANIZATION", "PRODUCT_KEY", "RETURN_URL"}
     done = subprocess.run(
         [python, *arguments],
         cwd=directory,
-        env={name: environment[name] for name in names},
+        env={name: environment[name] for name in names & environment.keys()},
         capture_output=True,
         text=True,
         check=False,

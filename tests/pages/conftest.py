@@ -37,6 +37,9 @@ DESKTOP = (1440, 900)
 PHONE = (390, 844)
 WAIT_MS = 15_000
 WEBHOOK_SECRET = "whsec_pages"
+# Another origin of the same site: see test_frames.py.
+FRAMING_PORT = free_port()
+FRAMING_PRODUCT = f"http://localhost:{FRAMING_PORT}"
 # Pages that nobody waits for in vain: their polls are what tests wait for most.
 QUICK_PAGES = {
     "PAGE_POLL_SECONDS": "0.5",
@@ -114,8 +117,8 @@ def running_app(server_url: str, database_template: str, mailbox: Mailbox) -> It
         STRIPE_SECRET_KEY=KEY,
         STRIPE_WEBHOOK_SECRET=WEBHOOK_SECRET,
         STRIPE_API_BASE=sandbox.url,
-        PORTAL_RETURN_ORIGINS="https://app.acme.test",
-        PORTAL_FRAME_ORIGINS="https://app.acme.test",
+        PORTAL_RETURN_ORIGINS=f"https://app.acme.test, {FRAMING_PRODUCT}",
+        PORTAL_FRAME_ORIGINS=f"https://app.acme.test, {FRAMING_PRODUCT}",
         PRODUCT_NAME="Acme",
         **mailbox.environment,
         **QUICK_PAGES,

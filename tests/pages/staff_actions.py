@@ -28,9 +28,9 @@ from billing_app.states.staff.offers import StaffOffersState, StaffOfferState
 from billing_app.states.staff.operations import StaffOperationsState
 from billing_app.states.staff.overview import StaffOverviewState
 from billing_app.states.staff.page import StaffPage
-from billing_app.states.staff.repairs import SIGN_OUT, VIEW
+from billing_app.states.staff.repairs import END_PORTAL, SIGN_OUT, VIEW
 from billing_app.states.staff.team import StaffTeamState
-from tests.factories import Holder, membership, person, session_token
+from tests.factories import Holder, membership, person, portal_session, session_token
 from tests.pages import staff_scenes as scenes
 from tests.pages.forgery_scene import ForgeryScene, typed
 from tests.pages.staff_scenes import WHY
@@ -125,6 +125,17 @@ def _sign_out(stage: ForgeryScene) -> Forgery:
         membership(url, holder.organization_id, user_id)
         session_token(url, user_id)
     target = {"dialog": SIGN_OUT, "target": user_id, "target_name": "Robin"}
+    return _at(
+        holder,
+        (StaffCustomerState, "ask", target),
+        (StaffCustomerState, "sign_out", {"form": {"reason": WHY}}),
+    )
+
+
+def _end_portal(stage: ForgeryScene) -> Forgery:
+    holder = stage.holder()
+    portal_session(stage.app.database_url, holder, "ada")
+    target = {"dialog": END_PORTAL, "target": "ada", "target_name": "Ada"}
     return _at(
         holder,
         (StaffCustomerState, "ask", target),
@@ -285,6 +296,7 @@ ACTS: Final[dict[str, Act]] = {
     "undo a grant": Act(Action.UNDO, _undo_of_account, LEAST[Action.UNDO], is_repair=True),
     "undo an adjustment": Act(Action.UNDO, _undo_of_audit, LEAST[Action.ADJUST], is_repair=True),
     "sign out": _plain(Action.SIGN_OUT, _sign_out),
+    "end portal sessions": _plain(Action.END_PORTAL_SESSIONS, _end_portal),
     "view": _plain(Action.VIEW_AS_CUSTOMER, _view),
     "end a view": _plain(Action.END_VIEW, _end_view),
     "create an offer": _of_house(Action.EDIT_OFFER, _create),

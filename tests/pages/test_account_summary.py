@@ -6,11 +6,8 @@ from datetime import timedelta
 import pytest
 
 from billing_app.billing.plans.service import CurrentPlan, PlanState
-from billing_app.billing.subscriptions.account_summary import (
-    NextExecutions,
-    NextSource,
-    Shortage,
-)
+from billing_app.billing.subscriptions.account_summary import Shortage
+from billing_app.billing.subscriptions.next_executions import NextExecutions, NextSource
 from billing_app.billing.subscriptions.service import SubscriptionView
 from billing_app.db.enums import EndReason
 from tests.pages.summaries import NOW, summary_of

@@ -7,11 +7,19 @@ import pytest
 
 from billing_app.billing.overage.views import OverageView
 from billing_app.billing.plans.service import CurrentPlan, PlanState, PlanView
+from billing_app.billing.subscriptions.account_summary import AccountSummary
 from billing_app.billing.subscriptions.forecast import Pace
+from billing_app.billing.subscriptions.next_executions import FreeOffer
 from billing_app.billing.subscriptions.service import SubscriptionView
 from billing_app.db.enums import EndReason, PlanSource, SubscriptionStatus
 from billing_app.states import offer_dialogs
-from billing_app.states.balance import balance_view, plan_details, warning_of
+from billing_app.states.balance import (
+    balance_view,
+    follows,
+    nothing_follows,
+    plan_details,
+    warning_of,
+)
 from billing_app.states.payments import renewal_note, terms_of
 from tests.pages.summaries import summary_of
 from tests.pages.test_bars import PLAN, current
@@ -200,3 +208,49 @@ def test_later_price_is_said_to_be_without_tax() -> None:
     for is_taxed, price in ((True, "$79.00 a month plus tax."), (False, "$79.00 a month.")):
         _, (later,) = offer_dialogs.changing(held, growth, None, is_taxed=is_taxed)
         assert later.text.endswith(f"From then on, you pay {price}")
+
+
+FREE = FreeOffer(
+    NOW + timedelta(days=3), NOW - timedelta(days=28), replace(offer("growth", 30_000), name="Free")
+)
+
+
+@pytest.mark.parametrize(
+    ("summary", "said", "is_nothing"),
+    [
+        (
+            summary_of(holding(PLAN), PAID),
+            "Next: 30,000 executions on 17 December 2026, when Growth renews",
+            False,
+        ),
+        (
+            summary_of(holding(PLAN), CHANGING),
+            "Next: 150,000 executions on 17 December 2026, when your plan changes to Scale",
+            False,
+        ),
+        (
+            replace(summary_of(holding(PLAN)), free_offer=FREE),
+            "Next: 30,000 executions on 29 November 2026, when Free refills",
+            False,
+        ),
+        (summary_of(holding(PLAN), CANCELLED), "", True),
+        (summary_of(holding(PLAN)), "", True),
+        (replace(summary_of(holding(PLAN)), tops_up=True), "", False),
+        (replace(summary_of(holding(PLAN), PAID), is_blocked=True), "", False),
+        (summary_of(holding(PLAN), OVERDUE), "", False),
+    ],
+)
+def test_balance_says_what_follows_or_that_nothing_does(
+    summary: AccountSummary, said: str, is_nothing: bool
+) -> None:
+    assert (follows(summary), nothing_follows(summary)) == (said, is_nothing)
+
+
+def test_refill_is_noted_below_the_queue() -> None:
+    refilled = replace(summary_of(holding(PLAN)), free_offer=FREE)
+    told = "Free refills on 29 November 2026: 30,000 executions"
+    assert renewal_note(refilled, tops_up=False) == told
+    cancelled = replace(refilled, subscription=CANCELLED)
+    assert renewal_note(cancelled, tops_up=False) == (
+        "Growth ends on 17 December 2026. Free refills on 29 December 2026: 30,000 executions"
+    )

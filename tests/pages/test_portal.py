@@ -9,7 +9,7 @@ from playwright.sync_api import BrowserContext, expect
 from billing_app import routes
 from billing_app.db.enums import Scope
 from tests.factories import Holder, api_key, organization
-from tests.pages.conftest import OpenContext, RunningApp
+from tests.pages.conftest import FRAMING_PRODUCT, OpenContext, RunningApp
 
 RETURN_URL = "https://app.acme.test/settings"
 
@@ -79,6 +79,6 @@ def test_configured_origins_may_frame_customers_pages(running_app: RunningApp, p
     cookies = {routes.SESSION_COOKIE: "x"}
     answer = httpx.get(running_app.base_url + path, cookies=cookies)
     policy = answer.headers["content-security-policy"]
-    assert "frame-ancestors https://app.acme.test;" in policy
+    assert f"frame-ancestors {FRAMING_PRODUCT} https://app.acme.test;" in policy
     staff = httpx.get(running_app.base_url + routes.STAFF, cookies=cookies)
     assert "frame-ancestors 'none'" in staff.headers["content-security-policy"]

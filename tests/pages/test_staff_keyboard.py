@@ -11,7 +11,15 @@ from billing_app import routes
 from billing_app.billing.staff.repairs.registry import BY_NAME
 from billing_app.billing.staff.repairs.repair import Shown
 from billing_app.db.enums import StaffRole
-from tests.factories import Holder, membership, organization, person, session_token, trial
+from tests.factories import (
+    Holder,
+    membership,
+    organization,
+    person,
+    portal_session,
+    session_token,
+    trial,
+)
 from tests.pages import staff_scenes as scenes
 from tests.pages.conftest import OpenContext, RunningApp
 from tests.pages.staff import open_console
@@ -133,6 +141,12 @@ def _with_a_browser(app: RunningApp) -> Holder:
     return holder
 
 
+def _with_a_portal_session(app: RunningApp) -> Holder:
+    holder = _organization(app)
+    portal_session(app.database_url, holder, "ada")
+    return holder
+
+
 def _archived(app: RunningApp) -> str:
     code = scenes.draft(app)
     scenes.by_admin(app, f"/offers/{code}/archive")
@@ -176,6 +190,7 @@ DIALOGS: Final[dict[str, Scene]] = {
     "unblock": from_menu("Unblock account", _blocked),
     "view": from_button("View as customer", _organization),
     "sign out": from_button("Sign out: Ada", _with_a_browser, "Access"),
+    "end portal sessions": from_button("End sessions: ada", _with_a_portal_session, "Access"),
     "save": on_offer("Save draft", scenes.draft, edits=True),
     "publish": on_offer("Publish", scenes.draft),
     "archive": on_offer("Archive", scenes.draft),

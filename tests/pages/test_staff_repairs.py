@@ -8,7 +8,7 @@ from playwright.sync_api import Page, expect
 from billing_app import routes
 from billing_app.billing.staff.access.permissions import OwnAccountError
 from billing_app.db.enums import StaffRole
-from tests.factories import Holder, membership, organization, person, trial
+from tests.factories import Holder, membership, organization, person, portal_session, trial
 from tests.pages.conftest import OpenContext, RunningApp
 from tests.pages.staff import (
     CustomerDesk,
@@ -265,6 +265,22 @@ def test_sign_a_customer_out(open_context: OpenContext, running_app: RunningApp)
     desk.expect_entries("Signed a member out everywhere")
     query = "SELECT revoked_at IS NOT NULL FROM sessions WHERE user_id = %s"
     assert rows(running_app, query, owner) == [(True,)]
+
+
+def test_end_portal_sessions(open_context: OpenContext, running_app: RunningApp) -> None:
+    holder = organization(running_app.database_url, MANY)
+    portal_session(running_app.database_url, holder, "ada-7")
+    desk = open_desk(open_context, running_app, holder, StaffRole.SUPPORT)
+    desk.show("Access")
+    sessions = desk.page.get_by_role("table", name="Portal sessions")
+    sessions.get_by_role("button", name="End sessions: ada-7").click()
+    expect(desk.dialog.get_by_role("heading")).to_have_text("End the portal sessions of ada-7")
+    desk.fill()
+    desk.confirm("End sessions", "1 session ended.")
+    expect(desk.page.get_by_text("No portal sessions")).to_be_visible()
+    desk.expect_entries("Ended a person's portal sessions")
+    query = "SELECT revoked_at IS NOT NULL FROM portal_sessions WHERE account_id = %s"
+    assert rows(running_app, query, holder.account_number) == [(True,)]
 
 
 def own_desk(open_context: OpenContext, app: RunningApp, role: StaffRole) -> CustomerDesk:

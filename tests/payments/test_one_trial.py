@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from billing_app.billing.offers.catalogue import OfferTerms, publish_offer
+from billing_app.billing.accounts.provisioning import AccountFields
+from billing_app.billing.offers.catalogue import OfferTerms, list_offers, publish_offer
 from billing_app.billing.subscriptions.provider_errors import (
     PaymentProviderFailedError,
     PaymentProviderUnavailableError,
@@ -14,7 +15,7 @@ from billing_app.billing.subscriptions.provider_errors import (
 from billing_app.billing.subscriptions.refused_trials import CardTrialUsedError
 from billing_app.db.enums import Interval
 from billing_app.states.payments import TRIAL_USED, checkout_notice
-from tests.factories import OPERATOR
+from tests.factories import OPERATOR, PLATFORM_SERVICE
 from tests.pages.summaries import summary_of
 from tests.payments.billing_harness import DAY, HOUR, PUBLIC_URL, VISA, BillingHarness, type_card
 from tests.stripe_sandbox.running import Sandbox
@@ -230,3 +231,17 @@ async def test_refused_trial_that_was_paid_after_all_is_a_subscription(
     await another.services.subscriptions.syncing.customer(another.customer_id(), another.now)
     another.skip(((await another.live()).period_end - another.now).total_seconds() + 60)
     assert await another.denied() == ""
+
+
+async def test_trial_that_an_account_began_with_counts(site: BillingHarness) -> None:
+    fields = AccountFields(name="Acme", offer="tried")
+    organization_id = site.holder.organization_id
+    await site.services.provisioning.put_organization(
+        PLATFORM_SERVICE, organization_id, fields, details_queue=None, now=site.now
+    )
+    assert given(site) == [(5_000,)]
+    (offer,) = [each for each in await list_offers(site.services.database) if each.trial_days]
+    account_id = site.holder.account_id
+    assert await site.services.subscriptions.trial_days(OPERATOR, account_id, offer) == 0
+    found = await site.subscribed("tried")
+    assert (found.status, site.charged_minor()) == ("active", 1_900)

@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime
 from billing_app.billing import ids
 from billing_app.billing.actors import StaffActor
 from billing_app.billing.plans import service as plans
-from billing_app.billing.staff.access import browser_sessions, members
+from billing_app.billing.staff.access import browser_sessions, members, portal_sessions
 from billing_app.billing.staff.access.permissions import RANKS, Action
 from billing_app.billing.staff.audit import audit_reading
 from billing_app.billing.staff.catalogue import offers
@@ -135,6 +135,17 @@ LISTS: dict[str, List] = {
         browser_sessions.SessionSort,
         of(browser_sessions.list_account_sessions, *ACCOUNT, now=NOW),
         lambda row: (row.user_id, row.created_at, row.expires_at),
+        lambda _: set(),
+        field(since="created_at", ends="expires_at", person="name"),
+        (
+            ({"live": True}, lambda row: row.is_live),
+            ({"live": False}, lambda row: not row.is_live),
+        ),
+    ),
+    "portal sessions": List(
+        portal_sessions.PortalSessionSort,
+        of(portal_sessions.list_portal_sessions, *ACCOUNT, now=NOW),
+        lambda row: (row.person_id, row.created_at, row.expires_at),
         lambda _: set(),
         field(since="created_at", ends="expires_at", person="name"),
         (

@@ -75,6 +75,7 @@ LEAST: dict[Action, StaffRole] = {
     Action.END_VIEW: StaffRole.SUPPORT,
     Action.UNDO: StaffRole.SUPPORT,
     Action.SIGN_OUT: StaffRole.SUPPORT,
+    Action.END_PORTAL_SESSIONS: StaffRole.SUPPORT,
     Action.REPLAY_EVENT: StaffRole.BILLING,
     Action.RECONCILE: StaffRole.BILLING,
     Action.RETRY_JOB: StaffRole.BILLING,
@@ -337,7 +338,7 @@ CASES: dict[str, Case] = {
         )
     ),
     "portal_sessions.end_portal_sessions": Case(
-        Action.SIGN_OUT,
+        Action.END_PORTAL_SESSIONS,
         lambda s, a: portal_sessions.end_portal_sessions(
             s.staff_services.database, a, s.customer.id, person_id=PORTAL_PERSON, **s.because
         ),

@@ -73,7 +73,7 @@ def routes_of(scene: Scene) -> dict[str, tuple[Action, dict[str, Any] | None]]:
             {"user_id": scene.holder_id, **because},
         ),
         "POST /customers/{account_id}/portal-sessions/end": (
-            Action.SIGN_OUT,
+            Action.END_PORTAL_SESSIONS,
             {"person_id": PORTAL_PERSON, **because},
         ),
         "GET /webhooks": (Action.READ, None),

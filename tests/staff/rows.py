@@ -67,6 +67,7 @@ def fill(url: str) -> Rows:
     rows = Rows(url, organization(url), random.Random(7))  # noqa: S311 - the same rows each time
     for write in (
         _people,
+        _portal_sessions,
         _keys,
         _plans_and_offers,
         _events,
@@ -96,6 +97,15 @@ def _people(rows: Rows) -> None:
             session = {"token_hash": f"{n} {m}".encode(), "user_id": user_id, "user_agent": ""}
             ends = rows.at() + timedelta(days=rows.one_of(0, 4_000))
             rows.insert("sessions", session | {"created_at": rows.at(), "expires_at": ends})
+
+
+def _portal_sessions(rows: Rows) -> None:
+    for n in range(9):
+        session = {"token_hash": f"portal {n}".encode(), "account_id": rows.holder.account_number}
+        session |= {"person_id": f"p{n // 2}", "person_name": rows.one_of(*NAMES)}
+        session |= {"person_email": "", "role": "owner", "return_url": "", "user_agent": ""}
+        ends = rows.at() + timedelta(days=rows.one_of(0, 4_000))
+        rows.insert("portal_sessions", session | {"created_at": rows.at(), "expires_at": ends})
 
 
 def _keys(rows: Rows) -> None:

@@ -192,6 +192,13 @@ def test_entry_of_a_customer() -> None:
             ("Offer growth", "Price: $79.00 → $99.00 · Interval: monthly → yearly"),
         ),
         (Action.REMOVE_STAFF, "ada@example.com", {}, {}, ("ada@example.com", "")),
+        (
+            Action.END_PORTAL_SESSIONS,
+            "ada-7",
+            {"sessions": 1},
+            {"sessions": 0},
+            ("Person ada-7", "Sessions: 1 → 0"),
+        ),
         (Action.SIGN_OUT, "usr_1", {"sessions": 2}, {"sessions": 0}, ("Ada", "Sessions: 2 → 0")),
         (
             Action.REPLAY_EVENT,

@@ -23,6 +23,7 @@ from billing_app.billing.plans import service as plans
 from billing_app.billing.plans.service import CurrentPlan, PlanQuery, PlanSort, PlanState
 from billing_app.billing.staff.access import browser_sessions, portal_sessions
 from billing_app.billing.staff.access.browser_sessions import SessionSort
+from billing_app.billing.staff.access.portal_sessions import PortalSessionSort
 from billing_app.billing.staff.audit import audit_reading
 from billing_app.billing.staff.audit.audit_reading import EntryQuery, EntrySort
 from billing_app.billing.staff.customers import account, customers
@@ -319,12 +320,15 @@ async def sign_out(account_id: str, body: SignOut, call: StaffCall) -> dict[str,
 
 @router.get("/{account_id}/portal-sessions")
 async def list_portal_sessions(
-    account_id: str, call: StaffCall, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
+    account_id: str,
+    call: StaffCall,
+    page: Annotated[PageParams[PortalSessionSort], sorted_by(PortalSessionSort.SINCE)],
+    live: bool | None = None,
 ) -> dict[str, Any]:
-    """Sessions that portal links opened for the account, newest first."""
+    """Sessions that portal links opened for the account, newest first by default."""
     return page_body(
         await portal_sessions.list_portal_sessions(
-            call.database, call.actor, account_id, now=call.now, limit=limit, cursor=cursor
+            call.database, call.actor, account_id, now=call.now, live=live, **page
         )
     )
 

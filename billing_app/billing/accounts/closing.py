@@ -4,6 +4,7 @@ If the provider cannot be asked, nothing has happened. The ledger and invoices s
 that are held can still be committed.
 """
 
+import asyncio
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -25,15 +26,25 @@ from billing_app.billing.errors import ConflictError, OrganizationNotFoundError
 from billing_app.billing.plans.locking import lock_plans
 from billing_app.billing.staff.audit.audit_writing import ServiceAction, service_entry
 from billing_app.billing.subscriptions.checkouts import open_checkout
+from billing_app.billing.subscriptions.errors import SubscriptionEndedError
 from billing_app.billing.subscriptions.provider import ENDED
+from billing_app.billing.subscriptions.provider_errors import (
+    NotAtProviderError,
+    PaymentProviderFailedError,
+)
+from billing_app.billing.subscriptions.provider_requests import ProviderRequestPendingError
 from billing_app.billing.subscriptions.service import Subscriptions
 from billing_app.billing.subscriptions.views import SUBSCRIPTION
 from billing_app.db.engine import Database
 from billing_app.db.enums import EndReason, Scope, When
-from billing_app.db.tables import Account, AccountProfile, Subscription, TopUp
+from billing_app.db.tables import Account, AccountProfile, ProviderCustomer, Subscription, TopUp
 
 # An account has one live subscription, or a second one by mistake.
 MAX_SUBSCRIPTIONS: Final = 4
+# Another request that closes it may show an open checkout again for a moment.
+MAX_TRIES: Final = 4
+REFUSALS: Final = (PaymentProviderFailedError, NotAtProviderError, ProviderRequestPendingError)
+AGAIN_AFTER_SECONDS: Final = (0.0, 0.2, 0.5, 1.0, 2.0)
 
 
 class BoughtMeanwhileError(ConflictError):
@@ -60,24 +71,56 @@ class Closing:
             profile = await session.get(AccountProfile, account.id)
             if profile is not None and profile.closed_at is not None:
                 return await organization_view(session, account.id)
-        await self._end_subscriptions(account.id, now)
+        for _ in range(MAX_TRIES - 1):
+            try:
+                return await self._close(key, account.id, now)
+            except BoughtMeanwhileError:
+                continue
+        return await self._close(key, account.id, now)
+
+    async def _close(self, key: ServiceActor, account_id: int, now: datetime) -> OrganizationView:
+        await self._end_subscriptions(account_id, now)
         async with self.database.transaction() as session:
             await session.get_one(Account, account.id, with_for_update=True)
             async with telling(session, account.id, now):
                 await _close(session, key, account.id, now)
             return await organization_view(session, account.id)
+            await _close(session, key, account_id, now)
+            return await organization_view(session, account_id)
 
     async def _end_subscriptions(self, account_id: int, now: datetime) -> None:
         """At the provider: an open checkout first, so that nobody pays in it afterwards."""
-        operator = OperatorActor()
         await self.subscriptions.close_checkout(account_id, now)
         for _ in range(MAX_SUBSCRIPTIONS):
             async with self.database.reading() as session:
                 row = await _live(session, account_id)
             if row is None:
                 return
-            subscription_id = ids.encode(SUBSCRIPTION, account_id, row.number)
-            await self.subscriptions.cancel(operator, subscription_id, when=When.NOW, now=now)
+            await self._cancel(row, now)
+
+    async def _cancel(self, row: Subscription, now: datetime) -> None:
+        """At once. The provider refuses to cancel what another request is cancelling, or has just
+        cancelled: then its end is awaited."""
+        named = ids.encode(SUBSCRIPTION, row.account_id, row.number)
+        try:
+            await self.subscriptions.cancel(OperatorActor(), named, when=When.NOW, now=now)
+        except SubscriptionEndedError:
+            return
+        except REFUSALS:
+            for seconds in AGAIN_AFTER_SECONDS:
+                await asyncio.sleep(seconds)
+                if await self._has_ended(row, now):
+                    return
+            raise
+
+    async def _has_ended(self, row: Subscription, now: datetime) -> bool:
+        """As the provider has it."""
+        async with self.database.reading() as session:
+            customer = await session.get_one(ProviderCustomer, row.account_id)
+        await self.subscriptions.syncing.customer(customer.customer_id, now)
+        async with self.database.reading() as session:
+            kept = await session.get_one(Subscription, (row.account_id, row.number))
+        return kept.status in ENDED
 
 
 async def _close(session: AsyncSession, key: ServiceActor, account_id: int, now: datetime) -> None:

@@ -220,7 +220,13 @@ def _denial(request: CheckRequest, account: AccountState, now: datetime) -> Deni
     else:
         kind = InsufficientExecutionsError
         detail = f"{counted(request.executions, 'execution')} requested, {remaining:,} left."
-    return kind(detail, remaining=remaining, requested=request.executions, period_end=period_end)
+    return kind(
+        detail,
+        remaining=remaining,
+        requested=request.executions,
+        period_end=period_end,
+        account_id=account.id,
+    )
 
 
 def _stop(account: AccountState, now: datetime) -> tuple[type[DeniedError], str] | None:

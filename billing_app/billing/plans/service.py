@@ -118,7 +118,8 @@ class CurrentPlan:
 
     When no plan is usable, the sums are those of `plan` alone: a stopped plan, or else the last
     that ended. `plan` is None when no plan has begun yet. `executions_owed` were used of a period
-    that was not renewed: they count against the next plan that is bought.
+    that was not renewed: they count against the next plan that is bought. `never_usable`: upcoming
+    plans, by sequence, that are stopped or over when they start.
     """
 
     account_id: str
@@ -131,6 +132,7 @@ class CurrentPlan:
     upcoming: list[PlanView]
     overage: OverageView | None
     executions_owed: int = 0
+    never_usable: frozenset[int] = frozenset()
 
 
 class PlanRow(NamedTuple):
@@ -252,6 +254,9 @@ def current_plan(
         upcoming=[view for view in views if view.state is PlanState.UPCOMING],
         overage=overage,
         executions_owed=_owed(views),
+        never_usable=frozenset(
+            plan.sequence for plan in balances if not plan.is_usable(plan.starts_at)
+        ),
     )
 
 

@@ -3,14 +3,16 @@
 The one model that pages, mails and the console word from: none of them decides these things.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
+from sqlmodel.ext.asyncio.session import AsyncSession
+
 from billing_app.billing.accounts.service import authorize_reading
 from billing_app.billing.actors import Actor
-from billing_app.billing.offers.catalogue import OfferView
+from billing_app.billing.offers.catalogue import offer_version
 from billing_app.billing.plans.service import CurrentPlan, PlanState, PlanView, read_current
 from billing_app.billing.subscriptions.apply import live_subscription
 from billing_app.billing.subscriptions.bank_debits import (
@@ -20,53 +22,22 @@ from billing_app.billing.subscriptions.bank_debits import (
     undecided_debit,
     unpaid_start,
 )
+from billing_app.billing.subscriptions.next_executions import (
+    FreeOffer,
+    NextExecutions,
+    Renewing,
+    first_of,
+    plans_of,
+    refill_of,
+    renewal_of,
+)
 from billing_app.billing.subscriptions.proration import may_begin_next_period
 from billing_app.billing.subscriptions.views import SubscriptionView, subscription_view
 from billing_app.db.engine import Database
 from billing_app.db.enums import EndReason, PlanSource, SubscriptionStatus
+from billing_app.db.tables import AccountProfile, TopUp
 
 LOW_PERCENT: Final = 80
-
-
-class NextSource(StrEnum):
-    """`CHANGE`: the subscription renews as another offer."""
-
-    PLAN = "plan"
-    RENEWAL = "renewal"
-    CHANGE = "change"
-
-
-@dataclass(frozen=True, slots=True)
-class NextExecutions:
-    """What makes executions available by itself: `executions` of `name` at `at` (aware UTC)."""
-
-    at: datetime
-    executions: int
-    name: str
-    source: NextSource
-
-
-def renewal_of(
-    at: datetime, quantity: int, offer: OfferView, next_offer: OfferView | None
-) -> NextExecutions:
-    """What a subscription that renews by itself brings at the end of its period."""
-    renewed = next_offer or offer
-    source = NextSource.CHANGE if next_offer else NextSource.RENEWAL
-    return NextExecutions(at, renewed.executions * quantity, renewed.name, source)
-
-
-def first_of(
-    upcoming: list[PlanView], renewal: NextExecutions | None, now: datetime
-) -> NextExecutions | None:
-    """The first of the plans that start later and of the renewal; None: nothing comes."""
-    found = [
-        NextExecutions(plan.starts_at, plan.remaining, plan.name, NextSource.PLAN)
-        for plan in upcoming
-        if plan.starts_at > now
-    ]
-    if renewal is not None:
-        found.append(renewal)
-    return min(found, key=lambda each: (each.at, each.name), default=None)
 
 
 class Shortage(StrEnum):
@@ -86,7 +57,9 @@ class AccountSummary:
     period. `debits`: what banks are asked for or did not pay, and what they paid lately.
     `unpaid_start`: the one of what the subscription is on, while the bank has not paid: its
     executions come with the payment. `undecided`: the one that the bank has not decided on, of the
-    subscription: until then it can be changed at the end of its period only."""
+    subscription: until then it can be changed at the end of its period only. `free_offer`: the one
+    that is refilled. `is_trial_refused`: the subscription is a trial that is not given.
+    `tops_up`: packs are bought automatically."""
 
     current: CurrentPlan
     subscription: SubscriptionView | None
@@ -95,6 +68,10 @@ class AccountSummary:
     debits: tuple[BankDebit, ...] = ()
     unpaid_start: BankDebit | None = None
     undecided: BankDebit | None = None
+    free_offer: FreeOffer | None = None
+    is_blocked: bool = False
+    is_trial_refused: bool = False
+    tops_up: bool = False
 
     @property
     def queue(self) -> list[PlanView]:
@@ -178,16 +155,30 @@ class AccountSummary:
     @property
     def next_executions(self) -> NextExecutions | None:
         """The first that comes by itself once the usable plans are used up; None: nothing does."""
-        subscription = self.subscription
-        renewal = None
-        if subscription is not None and self.renews_at(subscription.period_end):
-            renewal = renewal_of(
-                subscription.period_end,
-                subscription.quantity,
-                subscription.offer,
-                subscription.next_offer,
-            )
-        return first_of(self.current.upcoming, renewal, self.at)
+        if self.is_blocked:
+            return None
+        live = self._renewing
+        coming = [*plans_of(self.current), live and renewal_of(live, self.at)]
+        if self.free_offer is not None:
+            coming.append(refill_of(self.free_offer, live, self.at))
+        return first_of(coming, self.at)
+
+    @property
+    def _renewing(self) -> Renewing | None:
+        found = self.subscription
+        if found is None:
+            return None
+        is_overdue = found.past_due_since is not None
+        return Renewing(
+            status=found.status,
+            period_start=found.period_start,
+            period_end=found.period_end,
+            ends_at=found.ends_at if found.cancel_at_period_end else None,
+            is_unpaid=is_overdue or self.unpaid_start is not None or self.is_trial_refused,
+            quantity=found.quantity,
+            offer=found.offer,
+            next_offer=found.next_offer,
+        )
 
     @property
     def may_start_next_period(self) -> bool:
@@ -218,10 +209,37 @@ async def read_summary(
         account = await authorize_reading(session, actor, account_id)
         debits = tuple(await bank_debits(session, account.id, now))
         row = await live_subscription(session, account.id)
+        summary = replace(
+            AccountSummary(current, None, now, debits=debits),
+            free_offer=await _free_offer(session, account.id),
+            is_blocked=account.blocked_at is not None,
+            tops_up=await _tops_up(session, account.id),
+        )
         if row is None:
-            return AccountSummary(current, None, now, debits=debits)
+            return summary
         view = await subscription_view(session, row)
         is_used_up = await may_begin_next_period(session, row, now, is_used_up=True)
-    start = unpaid_start(debits, row.provider_id)
-    undecided = undecided_debit(debits, row.provider_id)
-    return AccountSummary(current, view, now, is_used_up, debits, start, undecided)
+    is_trial = view.status is SubscriptionStatus.TRIALING
+    return replace(
+        summary,
+        subscription=view,
+        is_period_used_up=is_used_up,
+        unpaid_start=unpaid_start(debits, row.provider_id),
+        undecided=undecided_debit(debits, row.provider_id),
+        is_trial_refused=is_trial and row.trial_refused_at is not None,
+    )
+
+
+async def _tops_up(session: AsyncSession, account_id: int) -> bool:
+    row = await session.get(TopUp, account_id)
+    return row is not None and row.stopped_because is None
+
+
+async def _free_offer(session: AsyncSession, account_id: int) -> FreeOffer | None:
+    profile = await session.get(AccountProfile, account_id)
+    if profile is None or profile.refills_at is None or profile.closed_at is not None:
+        return None
+    assert profile.offer_since is not None
+    assert profile.offer_version_id is not None
+    offer = await offer_version(session, profile.offer_version_id)
+    return FreeOffer(profile.refills_at, profile.offer_since, offer)

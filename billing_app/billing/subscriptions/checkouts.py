@@ -25,7 +25,7 @@ from billing_app.billing.subscriptions.provider_requests import (
     pending,
 )
 from billing_app.db.engine import Database
-from billing_app.db.enums import CheckoutStatus
+from billing_app.db.enums import CheckoutStatus, PlanSource
 from billing_app.db.tables import Account, Checkout, Plan, Subscription
 
 OPEN: Final = (CheckoutStatus.CREATING, CheckoutStatus.OPEN, CheckoutStatus.CONFIRMING)
@@ -199,11 +199,20 @@ class Checkouts:
 
 
 async def trial_days_of(session: AsyncSession, account_id: int, offer: OfferView) -> int:
-    """The offer's trial days if the account never had a subscription; else 0."""
+    """The offer's trial days if the account never had a subscription, nor began with the trial of
+    an offer (accounts/starting_offers.py); else 0."""
     if not offer.trial_days:
         return 0
-    query = select(Subscription.number).where(Subscription.account_id == account_id)
-    return 0 if (await session.exec(query)).first() is not None else offer.trial_days
+    subscribed = select(Subscription.number).where(Subscription.account_id == account_id)
+    tried = select(Plan.sequence).where(
+        Plan.account_id == account_id,
+        Plan.source == PlanSource.TRIAL,
+        col(Plan.offer_version_id).is_not(None),
+    )
+    for query in (subscribed, tried):
+        if (await session.exec(query.limit(1))).first() is not None:
+            return 0
+    return offer.trial_days
 
 
 async def open_checkout(session: AsyncSession, account_id: int) -> Checkout | None:

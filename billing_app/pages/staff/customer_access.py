@@ -5,6 +5,7 @@ from reflex.vars import ObjectVar
 
 from billing_app.billing.staff.access.browser_sessions import SessionSort
 from billing_app.billing.staff.access.permissions import Action
+from billing_app.billing.staff.access.portal_sessions import PortalSessionSort
 from billing_app.billing.staff.customers.account import KeySort, PersonSort
 from billing_app.components.feedback import empty
 from billing_app.components.listing import Column, Paging, filter_days, filter_select, listing
@@ -21,12 +22,13 @@ from billing_app.states import formatting
 from billing_app.states.staff import customer as names
 from billing_app.states.staff.customer import StaffCustomerState as State
 from billing_app.states.staff.listing import ALL, FIRST_DAY, LAST_DAY, NO, YES
-from billing_app.states.staff.repairs import SIGN_OUT
-from billing_app.states.staff.views import KeyLine, PersonLine, SessionLine
+from billing_app.states.staff.repairs import END_PORTAL, SIGN_OUT
+from billing_app.states.staff.views import KeyLine, PersonLine, PortalLine, SessionLine
 
 MEMBERS = Paging(State, names.MEMBERS)
 KEYS = Paging(State, names.KEYS)
 SESSIONS = Paging(State, names.SESSIONS)
+PORTAL = Paging(State, names.PORTAL)
 AUDIT = Paging(State, names.AUDIT)
 ROLES = (
     (ALL, "All roles"),
@@ -106,6 +108,56 @@ def access() -> rx.Component:
                 icon="monitor", title="Nobody is signed in", text="Signed-in browsers appear here."
             ),
         ),
+        _portal_sessions(),
+    )
+
+
+def _portal_sessions() -> rx.Component:
+    return listing(
+        "Portal sessions",
+        (
+            Column("Person", PortalSessionSort.PERSON),
+            Column("Role", is_wide_only=True),
+            Column("Browser", is_wide_only=True),
+            Column("Since (UTC)", PortalSessionSort.SINCE),
+            Column("Ends (UTC)", PortalSessionSort.ENDS, is_wide_only=True),
+            Column(ACTIONS, is_right=True),
+        ),
+        rows=State.portal,
+        row=_portal_session,
+        paging=PORTAL,
+        tools=(
+            filter_select(
+                PORTAL,
+                names.LIVE,
+                "Status",
+                ((ALL, "All sessions"), (YES, "Open"), (NO, "Expired")),
+            ),
+        ),
+        title="Portal sessions",
+        when_empty=empty(
+            icon="link",
+            title="No portal sessions",
+            text="People that a product sends here through a portal link appear here.",
+        ),
+    )
+
+
+def _portal_session(row: ObjectVar[PortalLine]) -> rx.Component:
+    end = row_button(
+        "End sessions",
+        row.person,
+        State.ask(END_PORTAL, row.person_id, row.person),
+        Action.END_PORTAL_SESSIONS,
+    )
+    return rx.el.tr(
+        rx.el.td(row.person, title=row.person_id, class_name="strong clip"),
+        cell(badge(row.role), "wide-only"),
+        rx.el.td(row.browser, title=row.user_agent, class_name="soft clip-wide wide-only"),
+        cell(row.since, "soft"),
+        cell(row.ends, "soft wide-only"),
+        cell(rx.cond(row.is_live, end, badge("Expired")), "right"),
+        key=row.row,
     )
 
 

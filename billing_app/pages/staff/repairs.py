@@ -22,7 +22,7 @@ from billing_app.components.dialogs import (
 from billing_app.pages.staff.action_dialog import SHOWN, action_dialog, form_foot
 from billing_app.states.staff.customer import StaffCustomerState as State
 from billing_app.states.staff.repair_form import DIRECTION
-from billing_app.states.staff.repairs import SIGN_OUT, VIEW
+from billing_app.states.staff.repairs import END_PORTAL, SIGN_OUT, VIEW
 from billing_app.states.views import FilterOption
 
 NUMBERS = frozenset({Control.NUMBER, Control.CHANGE})
@@ -34,7 +34,7 @@ IS_BACK = State.given.contains("reason")
 
 def repair_dialogs() -> rx.Component:
     """One dialog for all repairs, one for viewing as customer, one for signing out."""
-    return rx.fragment(_repair(), _view(), _sign_out())
+    return rx.fragment(_repair(), _view(), _sign_out(), _end_portal())
 
 
 def _repair() -> rx.Component:
@@ -183,6 +183,19 @@ def _sign_out() -> rx.Component:
         title=f"Sign {State.target_name} out everywhere",
         text="Ends all their sessions. They must sign in again.",
         confirm="Sign out everywhere",
+        on_submit=State.sign_out,
+        is_danger=True,
+    )
+
+
+def _end_portal() -> rx.Component:
+    return action_dialog(
+        State,
+        END_PORTAL,
+        title=f"End the portal sessions of {State.target_name}",
+        text="Ends all sessions that portal links opened for this person on this account. A new"
+        " link opens the pages again.",
+        confirm="End sessions",
         on_submit=State.sign_out,
         is_danger=True,
     )

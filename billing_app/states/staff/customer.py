@@ -20,6 +20,11 @@ from billing_app.billing.staff.access.browser_sessions import (
     SessionView,
     list_account_sessions,
 )
+from billing_app.billing.staff.access.portal_sessions import (
+    PortalSessionSort,
+    PortalSessionView,
+    list_portal_sessions,
+)
 from billing_app.billing.staff.access.viewing import begin_view
 from billing_app.billing.staff.audit.account_history import read_undone
 from billing_app.billing.staff.audit.audit_reading import (
@@ -91,6 +96,7 @@ from billing_app.states.staff.views import (
     LedgerLine,
     PersonLine,
     PlanLine,
+    PortalLine,
     SessionLine,
     SubscriptionLine,
     WebhookLine,
@@ -101,13 +107,14 @@ from billing_app.states.views import FilterOption, SeriesKey
 CHART_DAYS: Final = 30
 SUMMARY, LEDGER, HOLDS = "summary", "ledger", "holds"
 MONEY, WEBHOOKS, PEOPLE, AUDIT = "billing", "webhooks", "access", "audit"
-PLANS, SUBSCRIPTIONS, INVOICES, MEMBERS, KEYS, SESSIONS = (
+PLANS, SUBSCRIPTIONS, INVOICES, MEMBERS, KEYS, SESSIONS, PORTAL = (
     "plans",
     "subscriptions",
     "invoices",
     "members",
     "keys",
     "sessions",
+    "portal_sessions",
 )
 STATE, SOURCE, KIND, WORKFLOW, USER = "state", "source", "kind", "workflow", "user"
 TYPE, REVOKED, LIVE, ACTION, ROLE = "type", "revoked", "live", "action", "role"
@@ -140,6 +147,9 @@ class StaffCustomerState(
         ),
         KEYS: Table(By(KeySort.MADE, descending=True), frozenset({KeySort.NAME})),
         SESSIONS: Table(By(SessionSort.SINCE, descending=True), frozenset({SessionSort.PERSON})),
+        PORTAL: Table(
+            By(PortalSessionSort.SINCE, descending=True), frozenset({PortalSessionSort.PERSON})
+        ),
         AUDIT: Table(By(EntrySort.AT, descending=True), frozenset({EntrySort.ACTION})),
     }
 
@@ -157,6 +167,7 @@ class StaffCustomerState(
     people: rx.Field[list[PersonLine]] = rx.field(default_factory=list)
     service_keys: rx.Field[list[KeyLine]] = rx.field(default_factory=list)
     browsers: rx.Field[list[SessionLine]] = rx.field(default_factory=list)
+    portal: rx.Field[list[PortalLine]] = rx.field(default_factory=list)
     entries: rx.Field[list[EntryLine]] = rx.field(default_factory=list)
     _drawn: list[DailyRow] | None = None
     _ledger_place: Place | None = None
@@ -335,6 +346,10 @@ class StaffCustomerState(
             live = self._yes(SESSIONS, LIVE)
             return await list_account_sessions(*of_account, now=now, live=live, **page)
 
+        async def read_portal(**page: Any) -> Page[PortalSessionView]:
+            live = self._yes(PORTAL, LIVE)
+            return await list_portal_sessions(*of_account, now=now, live=live, **page)
+
         async def read_keys(**page: Any) -> Page[AccountKey]:
             revoked = self._yes(KEYS, REVOKED)
             return await accounts.list_account_keys(*of_account, revoked=revoked, **page)
@@ -345,10 +360,12 @@ class StaffCustomerState(
 
         people = await self._list(MEMBERS, read_people)
         keys, browsers = await self._list(KEYS, read_keys), await self._list(SESSIONS, read)
+        portal = await self._list(PORTAL, read_portal)
         self._show(
             people=[draw.person_line(person) for person in people],
             service_keys=[draw.key_line(key, now) for key in keys],
             browsers=[draw.session_line(row, place) for place, row in enumerate(browsers)],
+            portal=[draw.portal_line(row, place) for place, row in enumerate(portal)],
         )
 
     async def _read_audit(self, staff: StaffActor) -> None:

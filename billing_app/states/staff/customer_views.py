@@ -8,6 +8,7 @@ from typing import Final
 from billing_app.billing.actors import StaffActor
 from billing_app.billing.plans.service import CurrentPlan, PlanState, PlanView
 from billing_app.billing.staff.access.browser_sessions import SessionView
+from billing_app.billing.staff.access.portal_sessions import PortalSessionView
 from billing_app.billing.staff.customers.account import (
     AccountIdentity,
     AccountKey,
@@ -45,6 +46,7 @@ from billing_app.states.staff.views import (
     LedgerLine,
     PersonLine,
     PlanLine,
+    PortalLine,
     SessionLine,
     SubscriptionLine,
 )
@@ -312,6 +314,20 @@ def session_line(row: SessionView, number: int) -> SessionLine:
         row=f"{row.user_id} {number}",
         user_id=row.user_id,
         person=row.name or row.email or row.user_id,
+        browser=browser_of(row.user_agent),
+        user_agent=row.user_agent,
+        since=formatting.moment(row.created_at),
+        ends=formatting.moment(row.expires_at),
+        is_live=row.is_live,
+    )
+
+
+def portal_line(row: PortalSessionView, number: int) -> PortalLine:
+    return PortalLine(
+        row=f"{row.person_id} {number}",
+        person_id=row.person_id,
+        person=row.name or row.email or row.person_id,
+        role=formatting.MEMBER_ROLES[row.role],
         browser=browser_of(row.user_agent),
         user_agent=row.user_agent,
         since=formatting.moment(row.created_at),

@@ -11,6 +11,7 @@ from billing_app.billing.actors import StaffActor
 from billing_app.billing.offers import catalogue
 from billing_app.billing.plans.service import PlanState, PlanView, read_history
 from billing_app.billing.staff.access.browser_sessions import sign_out_person
+from billing_app.billing.staff.access.portal_sessions import end_portal_sessions
 from billing_app.billing.staff.audit.audit_reading import EntryView
 from billing_app.billing.staff.customers.account import SubscriptionRow, list_subscriptions
 from billing_app.billing.staff.repairs import service
@@ -41,7 +42,7 @@ else:
     # Reflex copies the vars of a mixin only when it stands on rx.State itself.
     Page = rx.State
 
-VIEW, SIGN_OUT = "view", "sign_out"
+VIEW, SIGN_OUT, END_PORTAL = "view", "sign_out", "end_portal"
 MAX_FIELD_LENGTH: Final = 600
 NO_ANSWER: Final = (
     "Stripe is not responding, so the charge can't be calculated. Nothing was changed."
@@ -86,7 +87,7 @@ class RepairMixin(Page, mixin=True):
         self._put_away()
         self._show(notice=Notice())
         target, repair = target[:255], BY_NAME.get(dialog)
-        if repair is not None or dialog in {VIEW, SIGN_OUT}:
+        if repair is not None or dialog in {VIEW, SIGN_OUT, END_PORTAL}:
             self._show(dialog=dialog, target=target, target_name=target_name[:255])
         if repair is not None:
             self._show(
@@ -177,20 +178,19 @@ class RepairMixin(Page, mixin=True):
 
     @rx.event
     async def sign_out(self, form: dict[str, Any]) -> EventSpec | None:
-        """End every session of the chosen person."""
-        if self.dialog != SIGN_OUT:
+        """End every session of the chosen person, or those that portal links opened."""
+        if self.dialog not in {SIGN_OUT, END_PORTAL}:
             return None
-        account_id, user_id = self._customer_id, self.target
+        is_portal, account_id, person_id = self.dialog == END_PORTAL, self._customer_id, self.target
+        reason = str(form.get("reason", ""))
 
         async def work(staff: StaffActor, now: datetime) -> int:
-            return await sign_out_person(
-                get_services().database,
-                staff,
-                account_id,
-                user_id=user_id,
-                reason=str(form.get("reason", "")),
-                now=now,
-            )
+            of_account = (get_services().database, staff, account_id)
+            if is_portal:
+                return await end_portal_sessions(
+                    *of_account, person_id=person_id, reason=reason, now=now
+                )
+            return await sign_out_person(*of_account, user_id=person_id, reason=reason, now=now)
 
         ended = await self._ask(work)
         if ended is None:

@@ -220,6 +220,21 @@ class SessionLine:
 
 
 @dataclass(frozen=True, slots=True)
+class PortalLine:
+    """A session that a portal link opened; `person_id` is the product's."""
+
+    row: str
+    person_id: str
+    person: str
+    role: str
+    browser: str
+    user_agent: str
+    since: str
+    ends: str
+    is_live: bool
+
+
+@dataclass(frozen=True, slots=True)
 class EntryLine:
     """An entry of the audit log; `account` is the account's name."""
 

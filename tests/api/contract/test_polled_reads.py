@@ -11,6 +11,7 @@ import httpx
 import msgspec
 import psycopg
 import pytest
+from dateutil.relativedelta import relativedelta
 from hypothesis import given
 from hypothesis import strategies as st
 from starlette import types
@@ -22,6 +23,7 @@ from billing_app.api.polled_reads import PolledReads
 from billing_app.api.read_turns import ReadTurns
 from billing_app.api.usage import encode_usage
 from billing_app.billing.actors import OperatorActor
+from billing_app.billing.errors import DeniedError
 from billing_app.billing.executions.state import EPOCH, MICROSECOND
 from billing_app.billing.identity import api_keys
 from billing_app.billing.subscriptions.account_summary import read_summary
@@ -94,15 +96,42 @@ def drawn_plans(draw: Callable[[Any], Any]) -> list[dict[str, Any]]:
 
 subscriptions = st.none() | st.fixed_dictionaries(
     {
-        "status": st.sampled_from(["active", "trialing", "past_due", "canceled"]),
-        "period_end": hours.filter(lambda each: each > 0),
-        "cancel_at_period_end": st.booleans(),
+        "status": st.sampled_from(["active", "trialing", "past_due", "paused", "canceled"]),
+        "period_end": hours,
+        "cancel_at": maybe_hours,
+        "trial_refused_at": st.none() | st.just(-1),
         "past_due_since": st.none() | st.just(-1),
         "quantity": st.integers(1, 3),
         "next_offer_version_id": st.booleans(),
         "is_duplicate": st.just(value=False) | st.booleans(),
     }
 )
+
+
+profiles = st.none() | st.fixed_dictionaries({"refills_at": hours, "is_closed": st.booleans()})
+
+
+def begin_free(url: str, holder: Holder, drawn: dict[str, Any]) -> None:
+    now = datetime.now(UTC)
+    with connect(url) as connection:
+        refills_at = now + drawn["refills_at"] * HOUR
+        values = {
+            "account_id": holder.account_number,
+            "offer_version_id": version_of_offer(connection),
+            "offer_since": refills_at - relativedelta(months=1),
+            "refills_at": refills_at,
+            "closed_at": now if drawn["is_closed"] else None,
+        }
+        insert(connection, "account_profiles", values)
+
+
+def block(url: str, holder: Holder) -> None:
+    with connect(url) as connection:
+        for query in (
+            "UPDATE accounts SET blocked_at = now() WHERE id = %s",
+            "UPDATE plans SET blocked_at = now() WHERE account_id = %s",
+        ):
+            connection.execute(query, [holder.account_number])  # pyright: ignore[reportArgumentType, reportCallIssue]
 
 
 def version_of_offer(connection: Connection) -> int:
@@ -124,6 +153,9 @@ def subscribe(url: str, holder: Holder, drawn: dict[str, Any]) -> None:
             "period_start": now - 100 * HOUR,
             "period_end": now + drawn["period_end"] * HOUR,
             "past_due_since": now - HOUR if drawn["past_due_since"] else None,
+            "trial_refused_at": now - HOUR if drawn["trial_refused_at"] else None,
+            "cancel_at": now + drawn["cancel_at"] * HOUR if drawn["cancel_at"] else None,
+            "cancel_at_period_end": drawn["cancel_at"] is not None,
             "synced_at": now,
             "created_at": now,
         }
@@ -199,7 +231,13 @@ async def polled(
     )
 
 
-@given(rows=drawn_plans(), limit=st.none() | st.integers(0, 400), subscription=subscriptions)
+@given(
+    rows=drawn_plans(),
+    limit=st.none() | st.integers(0, 400),
+    subscription=subscriptions,
+    profile=profiles,
+    is_blocked=st.integers(0, 5).map(lambda each: each == 0),
+)
 async def test_current_plan_is_the_one_that_pages_read(
     services: Services,
     polled: httpx.AsyncClient,
@@ -207,11 +245,18 @@ async def test_current_plan_is_the_one_that_pages_read(
     rows: list[dict[str, Any]],
     limit: int | None,
     subscription: dict[str, Any] | None,
+    profile: dict[str, Any] | None,
+    is_blocked: bool,
 ) -> None:
+    """And what denials say comes next."""
     holder = organization(database_url)
     write(database_url, holder, rows, limit)
     if subscription is not None:
         subscribe(database_url, holder, subscription)
+    if profile is not None:
+        begin_free(database_url, holder, profile)
+    if is_blocked:
+        block(database_url, holder)
     summary = await read_summary(
         services.database, OperatorActor(), holder.account_id, datetime.now(UTC)
     )
@@ -221,6 +266,11 @@ async def test_current_plan_is_the_one_that_pages_read(
         assert answer.status_code == PASSED_ON
     else:
         assert (answer.status_code, answer.content) == (200, expected)
+    denied = DeniedError(
+        "", remaining=0, requested=1, period_end=None, account_id=holder.account_number
+    )
+    await services.denial_reads.explain([denied])
+    assert denied.extensions["next_executions"] == summary.next_executions
 
 
 async def test_usage_is_the_one_that_pages_read(

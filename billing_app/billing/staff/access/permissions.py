@@ -53,6 +53,7 @@ class Action(StrEnum):
     ADD_MEMBER = _action("add_member", StaffRole.BILLING, is_repair=True)
     UNDO = _action("undo", StaffRole.SUPPORT)
     SIGN_OUT = _action("sign_out_everywhere", StaffRole.SUPPORT)
+    END_PORTAL_SESSIONS = _action("end_portal_sessions", StaffRole.SUPPORT)
     REPLAY_EVENT = _action("replay_event", StaffRole.BILLING)
     RECONCILE = _action("reconcile", StaffRole.BILLING)
     RETRY_JOB = _action("retry_job", StaffRole.BILLING)

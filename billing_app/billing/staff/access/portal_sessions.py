@@ -28,10 +28,16 @@ class PortalPersonNotFoundError(NotFoundError):
 
 class PortalSessionSort(StrEnum):
     SINCE = "since"
+    ENDS = "ends"
+    PERSON = "person"
 
 
 SORTING: Final = Sorting(
-    {PortalSessionSort.SINCE: Key(col(PortalSession.created_at), INSTANT)},
+    {
+        PortalSessionSort.SINCE: Key(col(PortalSession.created_at), INSTANT),
+        PortalSessionSort.ENDS: Key(col(PortalSession.expires_at), INSTANT),
+        PortalSessionSort.PERSON: Key(func.lower(col(PortalSession.person_name)), TEXT),
+    },
     ties=(Key(func.encode(col(PortalSession.token_hash), "hex"), TEXT),),
     usual=By(PortalSessionSort.SINCE, descending=True),
 )
@@ -58,17 +64,26 @@ async def list_portal_sessions(
     account_id: str,
     *,
     now: datetime,
+    live: bool | None = None,
+    by: By[PortalSessionSort] | None = None,
     limit: int = DEFAULT_LIMIT,
     cursor: str | None = None,
 ) -> Page[PortalSessionView]:
-    """Newest first, without ended ones. Raises ForbiddenError, AccountNotFoundError,
-    InvalidInputError."""
+    """Newest first by default, without ended ones. `live` keeps those that are valid, or those that
+    have expired.
+
+    Raises ForbiddenError, AccountNotFoundError, InvalidInputError.
+    """
     require(actor, Action.READ)
-    span = SORTING.span(None, limit=limit, cursor=cursor)
+    span = SORTING.span(by, limit=limit, cursor=cursor)
     async with database.reading() as session:
         account = await authorize_reading(session, actor, account_id)
         query = select_rows(PortalSession).where(col(PortalSession.account_id) == account.id)
-        rows, following = await span.fetch(session, query.where(_is_open()))
+        query = query.where(_is_open())
+        if live is not None:
+            ends = col(PortalSession.expires_at)
+            query = query.where(ends > now if live else ends <= now)
+        rows, following = await span.fetch(session, query)
     return Page([_view(row[0], now) for row in rows], following)
 
 
@@ -85,7 +100,7 @@ async def end_portal_sessions(
 
     Raises ForbiddenError, AccountNotFoundError, PortalPersonNotFoundError, InvalidInputError.
     """
-    staff, reason = require(actor, Action.SIGN_OUT), clean_reason(reason)
+    staff, reason = require(actor, Action.END_PORTAL_SESSIONS), clean_reason(reason)
     async with database.transaction() as session:
         account = await authorize_reading(session, actor, account_id)
         is_theirs = and_(
@@ -98,7 +113,7 @@ async def end_portal_sessions(
         statement = update(PortalSession).where(is_theirs, _is_open()).values(revoked_at=now)
         ended = (await connection.execute(statement)).rowcount
         audit_record = AuditRecord(
-            action=Action.SIGN_OUT,
+            action=Action.END_PORTAL_SESSIONS,
             reason=reason,
             account_id=account.id,
             subject=person_id,

@@ -22,6 +22,7 @@ WORDING: Final[dict[str, str]] = {
     Action.UNDO: "An earlier action was undone",
     Action.VIEW_AS_CUSTOMER: "Your pages were viewed, read-only",
     Action.SIGN_OUT: "A member was signed out everywhere",
+    Action.END_PORTAL_SESSIONS: "A person's portal sessions were ended",
 }
 SHOWN: Final = frozenset({*REPAIRS, *WORDING})
 
