@@ -44,7 +44,7 @@ class Scene:
         self.seen: list[tuple[Node, str]] = []
         self.reads = 0
         self.looked_up: list[str] = []
-        self.cluster = Cluster("postgresql://nobody", self.directory, None)
+        self.cluster = Cluster("postgresql://nobody", self.directory, None, None)
         self.cluster._open_writing = self.cluster._open_reading = self._open  # type: ignore[method-assign]
         self.cluster._accounts._lane._open_lane = self._open_directory
 

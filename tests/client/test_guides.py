@@ -120,9 +120,8 @@ def exported(code: str, environment: dict[str, str]) -> dict[str, str]:
 
 
 def run(python: Path, directory: Path, environment: dict[str, str], *arguments: str) -> str:
-    names = ["BILLING_URL", "BILLING_KEY", "BILLING_ORGANIZATION"]
-    names += {"BILLING_JOURNAL"} & environment.keys()
     names = {"BILLING_URL", "BILLING_KEY", "BILLING_ORGANIZATION", "PRODUCT_KEY", "RETURN_URL"}
+    names |= {"BILLING_JOURNAL"} & environment.keys()
     done = subprocess.run(
         [python, *arguments],
         cwd=directory,

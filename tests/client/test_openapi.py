@@ -23,7 +23,6 @@ from billing_app.billing.executions.requests import Mode
 from billing_app.billing.overage.views import OverageView
 from billing_app.billing.plans.service import PlanView
 from billing_app.billing.staff.audit.account_history import HistoryItem
-from billing_app.billing.subscriptions.account_summary import NextExecutions
 from billing_app.billing.subscriptions.next_executions import NextExecutions
 from billing_app.client import (
     AsyncBilling,
@@ -31,7 +30,6 @@ from billing_app.client import (
     answers,
     errors,
     lease_calls,
-    operations,
     operations,
     provisioning,
     routes,
@@ -53,14 +51,6 @@ NOT_FOR_SERVICES = {
 }
 # Described, and not yet in the client.
 NOT_YET = {
-    "GET /billing/organizations",
-    "GET /billing/organizations/{external_id}",
-    "PUT /billing/organizations/{external_id}",
-    "POST /billing/organizations/{external_id}/close",
-    "GET /billing/users/{external_id}",
-    "PUT /billing/users/{external_id}",
-    "POST /billing/plans",
-    "POST /billing/portal-links",
     "GET /billing/webhook-endpoints",
     "POST /billing/webhook-endpoints",
     "GET /billing/webhook-endpoints/{endpoint_id}",
@@ -77,7 +67,6 @@ NOT_YET = {
     "GET /billing/leases",
     "GET /billing/leases/{lease_id}",
 }
-NOT_YET: set[str] = set()
 STAFF = "/billing/admin/"
 # Reads that OpenAPI describes without members, with the type that the server answers.
 SERVER_TYPES: dict[type[msgspec.Struct], type[Any]] = {

@@ -15,5 +15,15 @@ from billing_app.api.staff import (
     webhooks,
 )
 
-modules: Final = (members, repairs, audit, offers, customers, webhooks, jobs, metrics, alert_rules)
-modules: Final = (members, repairs, audit, offers, customers, webhooks, jobs, metrics, leases)
+modules: Final = (
+    members,
+    repairs,
+    audit,
+    offers,
+    customers,
+    webhooks,
+    jobs,
+    metrics,
+    alert_rules,
+    leases,
+)

@@ -81,11 +81,9 @@ class Closing:
     async def _close(self, key: ServiceActor, account_id: int, now: datetime) -> OrganizationView:
         await self._end_subscriptions(account_id, now)
         async with self.database.transaction() as session:
-            await session.get_one(Account, account.id, with_for_update=True)
-            async with telling(session, account.id, now):
-                await _close(session, key, account.id, now)
-            return await organization_view(session, account.id)
-            await _close(session, key, account_id, now)
+            await session.get_one(Account, account_id, with_for_update=True)
+            async with telling(session, account_id, now):
+                await _close(session, key, account_id, now)
             return await organization_view(session, account_id)
 
     async def _end_subscriptions(self, account_id: int, now: datetime) -> None:
