@@ -85,6 +85,10 @@ async def test_receiver_that_answers_nothing_is_given_up() -> None:
         released.wait(60)
 
     with raw_server(wait) as url:
+    def serve(_: socket.socket) -> None:
+        released.wait(60)
+
+    with raw_server(serve) as url:
         answer = await WebhookSender(allow_private=True, timeout_seconds=0.3).send(
             message(url), now()
         )
