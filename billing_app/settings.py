@@ -20,6 +20,8 @@ DEMO_DEFAULTS: Final = {
     "PUBLIC_ORG_ID": "public",
     "WEBHOOK_ALLOW_PRIVATE": "true",
 }
+# Where the product of somebody who tries portal links usually runs.
+DEMO_PRODUCTS: Final = ("http://localhost:5000", "http://localhost:8000", "http://localhost:8080")
 SANDBOX_ADDRESS: Final = "http://127.0.0.1:12111"
 SANDBOX_DEFAULTS: Final = {
     "STRIPE_SECRET_KEY": "sk_test_sandbox",
@@ -304,7 +306,9 @@ def enter_demo(port: int = 3000) -> None:
     secret_key = given.get("STRIPE_SECRET_KEY", "").strip()
     if secret_key.startswith(LIVE_KEY_PREFIXES):
         raise SettingsError([LIVE_KEY_REFUSED])
-    defaults = DEMO_DEFAULTS | {"PUBLIC_URL": f"http://localhost:{port}"}
+    site = f"http://localhost:{port}"
+    origins = ",".join([site, *DEMO_PRODUCTS])
+    defaults = DEMO_DEFAULTS | {"PUBLIC_URL": site, "PORTAL_RETURN_ORIGINS": origins}
     if not secret_key:
         defaults |= SANDBOX_DEFAULTS
     if not given.get("SMTP_HOST"):

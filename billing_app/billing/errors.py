@@ -3,6 +3,8 @@
 from datetime import datetime
 from typing import ClassVar
 
+from billing_app.billing.quantities import counted
+
 
 class StorableError(Exception):
     """Comes back from a pickle as it was, whatever its constructor takes: DBOS stores the errors of
@@ -188,7 +190,7 @@ class TooManyAttemptsError(BillingError):
 
     def __init__(self, *, retry_after_seconds: int) -> None:
         super().__init__(
-            f"Too many attempts. Try again in {retry_after_seconds} seconds.",
+            f"Too many attempts. Try again in {counted(retry_after_seconds, 'second')}.",
             retry_after_seconds=retry_after_seconds,
         )
         self.retry_after_seconds = retry_after_seconds

@@ -191,7 +191,9 @@ def test_demo_reads_env_files(environment: dict[str, str], tmp_path: Path) -> No
         "import os\n"
         "try:\n    enter_demo()\nexcept SettingsError as error:\n    print(error)\n"
         "os.environ['STRIPE_SECRET_KEY'] = ''\nenter_demo(3001)\n"
-        "print(load_settings().trial_plan_executions, load_settings().public_url)"
+        "settings = load_settings()\n"
+        "print(settings.trial_plan_executions, settings.public_url)\n"
+        "print(min(settings.return_origins))"
     )
     ended = subprocess.run(
         [sys.executable, "-c", program],
@@ -204,4 +206,5 @@ def test_demo_reads_env_files(environment: dict[str, str], tmp_path: Path) -> No
     assert ended.stdout.splitlines() == [
         "STRIPE_SECRET_KEY is a live key. The demo accepts only test keys.",
         "7 http://localhost:3001",
+        "http://localhost:3001",
     ]

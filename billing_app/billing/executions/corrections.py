@@ -36,6 +36,7 @@ from billing_app.billing.executions.state import (
     Share,
     balance_of,
 )
+from billing_app.billing.quantities import counted
 from billing_app.db.enums import EventKind
 
 
@@ -57,12 +58,13 @@ def refund(request: Refund, ledger: LedgerState, changes: Changes) -> Decision:
     executions = refundable if request.executions is None else request.executions
     if executions > event.executions:
         return InvalidInputError(
-            f"Cannot refund {executions:,} executions: the event used {event.executions:,}.",
+            f"Cannot refund {counted(executions, 'execution')}: the event used"
+            f" {event.executions:,}.",
             field="executions",
         )
     if executions > refundable or not refundable:
         return RefundExceedsError(
-            f"Of {event.executions:,} executions, {refundable:,} can still be refunded.",
+            f"Of {counted(event.executions, 'execution')}, {refundable:,} can still be refunded.",
             executions_refundable=refundable,
         )
     answer = _refund_event(request, account, event, executions, changes)
@@ -167,9 +169,9 @@ def adjust(request: Adjust, ledger: LedgerState, changes: Changes) -> Decision:
 
 def _exceeds(account: AccountState, plan: PlanBalance, executions: int) -> AdjustmentExceedsError:
     if executions > 0:
-        problem = f"use {executions:,} more executions: {max(0, plan.remaining):,} are left"
+        problem = f"use {counted(executions, 'more execution')}: {max(0, plan.remaining):,} left"
     else:
-        problem = f"give back {-executions:,} executions: {plan.used:,} are used"
+        problem = f"give back {counted(-executions, 'execution')}: {plan.used:,} used"
     return AdjustmentExceedsError(
         f"{plan.name} cannot {problem}.",
         plan_id=ids.encode(ids.PLAN, account.id, plan.sequence),

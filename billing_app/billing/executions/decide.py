@@ -52,6 +52,7 @@ from billing_app.billing.executions.state import (
     balance_of,
     remaining_of,
 )
+from billing_app.billing.quantities import counted
 from billing_app.db.enums import DenialReason, EndReason, EventKind, PlanType, ReservationStatus
 
 _CONSUMED: Final = EventKind.CONSUME
@@ -245,7 +246,7 @@ def _denial(request: CheckRequest, account: AccountState, now: datetime) -> Deni
         kind, detail = TrialEndedError, f"The trial ended at {period_end}."
     else:
         kind = InsufficientExecutionsError
-        detail = f"{request.executions:,} executions were requested, {remaining:,} are left."
+        detail = f"{counted(request.executions, 'execution')} requested, {remaining:,} left."
     return kind(detail, remaining=remaining, requested=request.executions, period_end=period_end)
 
 

@@ -32,6 +32,7 @@ from billing_app.billing.executions.state import (
     balance_of,
     queue_order,
 )
+from billing_app.billing.quantities import counted
 from billing_app.db.enums import EventKind, ReservationStatus
 
 
@@ -60,7 +61,7 @@ def settle(request: Commit | Release, ledger: LedgerState, changes: Changes) -> 
         )
     if executions > reservation.executions:
         return InvalidInputError(
-            f"Cannot commit {executions:,} executions:"
+            f"Cannot commit {counted(executions, 'execution')}:"
             f" the reservation holds {reservation.executions:,}.",
             field="executions",
         )

@@ -7,6 +7,7 @@ import structlog
 
 from billing_app.billing import ids
 from billing_app.billing.errors import BillingError, StorableError
+from billing_app.billing.quantities import counted
 from billing_app.billing.subscriptions.provider_errors import (
     PaymentProviderUnavailableError,
 )
@@ -27,7 +28,9 @@ class AccountsFailedError(StorableError):
 
     def __init__(self, job: str, accounts: dict[str, str], done: int) -> None:
         first = ", ".join(f"{account} {why}" for account, why in sorted(accounts.items())[:SHOWN])
-        super().__init__(f"{job} failed for {len(accounts)} accounts, not for others: {first}")
+        super().__init__(
+            f"{job} failed for {counted(len(accounts), 'account')}, not for others: {first}"
+        )
         self.accounts = accounts
         self.done = done
 

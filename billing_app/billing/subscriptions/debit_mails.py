@@ -11,6 +11,7 @@ from billing_app.billing import ids
 from billing_app.billing.accounts.billing_details import details_of
 from billing_app.billing.actors import OperatorActor
 from billing_app.billing.mail import DecisionQueue, Mail, Mailer
+from billing_app.billing.quantities import counted
 from billing_app.billing.subscriptions.account_summary import AccountSummary, read_summary
 from billing_app.billing.subscriptions.bank_debits import (
     DECISION_SHOWN_FOR,
@@ -83,7 +84,7 @@ def decision_mail(debit: BankDebit, summary: AccountSummary, *, to: str, site: s
         newest = max(plans, key=lambda plan: plan.sequence, default=None)
         if newest is None or debit.paid_for is PaidFor.RENEWAL:
             return None
-        have = f"{debit.name} has been added, with {newest.remaining:,} executions left."
+        have = f"{debit.name} has been added, with {counted(newest.remaining, 'execution')} left."
         text = f"Your bank has paid {amount} for {debit.name} at {site}. {have}\n\n{page}\n"
         return Mail(to, f"Paid: {debit.name}", text)
     text = f"Your bank did not pay {amount} for {debit.name} at {site}. Nothing was charged.\n"
@@ -101,5 +102,6 @@ def _what_helps(debit: BankDebit, summary: AccountSummary) -> str:
     if debit.paid_for not in STARTS:
         return "Pay the invoice here:"
     left = summary.current.executions_remaining
-    has_more = f" Until then you can use the {left:,} executions that you have." if left > 0 else ""
+    count = counted(left, "execution")
+    has_more = f" Until then you can use the {count} that you have." if left > 0 else ""
     return f"{debit.name} starts as soon as the invoice is paid.{has_more} Pay it here:"

@@ -17,6 +17,7 @@ from billing_app.billing.executions.expired_holds import unused_of
 from billing_app.billing.money import Money
 from billing_app.billing.offers.catalogue import OfferView, offer_version
 from billing_app.billing.overage.rules import reference_of
+from billing_app.billing.quantities import counted
 from billing_app.billing.subscriptions.bank_debits import require_no_debit
 from billing_app.billing.subscriptions.errors import (
     ChangeLosesValueError,
@@ -109,7 +110,7 @@ def credit_for(offer: OfferView, paid: Money, *, unused: int, quantity: int = 1)
     amount = paid.share_rounded_down(unused, bought)
     if amount.minor == 0:
         return None
-    return Credit(amount, description=f"{unused:,} of {bought:,} executions unused")
+    return Credit(amount, description=f"{unused:,} of {counted(bought, 'execution')} unused")
 
 
 def require_change_now(

@@ -12,6 +12,7 @@ from typing import Final, Protocol
 
 from billing_app.billing.money import Money
 from billing_app.billing.offers.catalogue import OverageTerms
+from billing_app.billing.quantities import counted
 from billing_app.db.enums import Interval, InvoiceStatus, SubscriptionStatus
 
 # A subscription never leaves these.
@@ -300,7 +301,7 @@ class OverageCharge:
 
     @property
     def description(self) -> str:
-        return f"{self.executions:,} executions beyond the plan"
+        return f"{counted(self.executions, 'execution')} beyond the plan"
 
 
 @dataclass(frozen=True, slots=True)

@@ -141,7 +141,7 @@ def _move(preview: MovePreview) -> list[str]:
     return [
         f"From {old.name} version {old.version} to {new.name} version {new.version}, {starts}.",
         (
-            f"{number(old.executions)} executions a {old.interval} become"
+            f"{counted(old.executions, 'execution')} a {old.interval} become"
             f" {number(new.executions)} a {new.interval}."
         ),
         *_replaced(preview),

@@ -10,6 +10,7 @@ from billing_app.billing.actors import StaffActor
 from billing_app.billing.errors import ConflictError, InvalidInputError
 from billing_app.billing.executions.requests import Adjust
 from billing_app.billing.executions.service import Ledger
+from billing_app.billing.quantities import counted
 from billing_app.billing.staff.access.permissions import (
     MAX_EXECUTIONS,
     Action,
@@ -70,7 +71,7 @@ async def preview(
     is_revoked = (plan.source, plan.ended_because) == (PlanSource.STAFF_GRANT, EndReason.CANCELLED)
     if change > 0 and is_revoked:
         raise GrantTakenBackError(
-            f"The {plan.executions:,} granted executions were revoked unused.",
+            f"The grant of {counted(plan.executions, 'execution')} was revoked unused.",
             executions_total=plan.executions,
         )
     left = plan.executions - plan.held - plan.used

@@ -102,10 +102,6 @@ def restored(text: str | None) -> datetime | None:
     return datetime.fromisoformat(text) if text is not None else None
 
 
-def counted(count: int, noun: str) -> str:
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
-
-
 def last_day(moment: str) -> str:
     """The last day of what ends at a stored moment: a plan that ends at midnight is valid through
     the day before."""

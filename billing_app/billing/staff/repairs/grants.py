@@ -13,6 +13,7 @@ from billing_app.billing.actors import StaffActor
 from billing_app.billing.errors import ConflictError
 from billing_app.billing.executions.service import Ledger
 from billing_app.billing.plans.inserting import insert_plan
+from billing_app.billing.quantities import counted
 from billing_app.billing.staff.access.permissions import LIMITS, Action, require_within_limit
 from billing_app.billing.staff.repairs.drivers import InSession
 from billing_app.billing.staff.repairs.fields import (
@@ -22,7 +23,6 @@ from billing_app.billing.staff.repairs.fields import (
     RepairForm,
     check_end,
     check_executions,
-    counted,
     last_day,
     restored,
     stored,
@@ -127,7 +127,8 @@ async def take_back(session: AsyncSession, request: RepairRequest[Any]) -> Repai
     plan = await lock_plan(session, request.account_id, sequence_of(entry.subject))
     if plan.used or plan.held:
         raise GrantUsedError(
-            f"{plan.used:,} of {plan.executions:,} executions are used, {plan.held:,} reserved.",
+            f"Of {counted(plan.executions, 'execution')}, {plan.used:,} used,"
+            f" {plan.held:,} reserved.",
             executions_total=plan.executions,
             executions_used=plan.used,
             executions_held=plan.held,
@@ -144,7 +145,7 @@ async def require_not_taken_back(ledger: Ledger, account_id: int, sequences: Seq
     rows = await ledger.connection.fetch(REVOKED_GRANTS, account_id, sequences)
     if rows:
         raise GrantTakenBackError(
-            f"The {rows[0]['executions']:,} granted executions were revoked unused.",
+            f"The grant of {counted(rows[0]['executions'], 'execution')} was revoked unused.",
             executions_total=rows[0]["executions"],
         )
 

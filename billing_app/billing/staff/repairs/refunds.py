@@ -20,13 +20,13 @@ from billing_app.billing.executions.requests import Adjust, Caller, Decision, Re
 from billing_app.billing.executions.service import Ledger
 from billing_app.billing.executions.state import EPOCH, MICROSECOND
 from billing_app.billing.executions.statements import ROUTED
+from billing_app.billing.quantities import counted
 from billing_app.billing.staff.access.permissions import Action, require, require_within_limit
 from billing_app.billing.staff.audit.audit_writing import one_line
 from billing_app.billing.staff.repairs.drivers import InLedger, answer_of, event_number
 from billing_app.billing.staff.repairs.fields import (
     Control,
     Input,
-    counted,
 )
 from billing_app.billing.staff.repairs.grants import require_not_taken_back
 from billing_app.billing.staff.repairs.plan_rows import balance_of

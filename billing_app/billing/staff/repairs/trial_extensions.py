@@ -10,6 +10,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing.actors import StaffActor
 from billing_app.billing.errors import ConflictError, InvalidInputError
+from billing_app.billing.quantities import counted
 from billing_app.billing.staff.access.permissions import (
     MAX_EXECUTIONS,
     Action,
@@ -22,7 +23,6 @@ from billing_app.billing.staff.repairs.fields import (
     RepairForm,
     check_end,
     check_executions,
-    counted,
     last_day,
     restored,
     stored,
