@@ -81,10 +81,6 @@ async def test_both_libraries_verify_what_is_sent(receiver: Receiver) -> None:
 async def test_receiver_that_answers_nothing_is_given_up() -> None:
     released = threading.Event()
 
-    def wait(_: socket.socket) -> None:
-        released.wait(60)
-
-    with raw_server(wait) as url:
     def serve(_: socket.socket) -> None:
         released.wait(60)
 
