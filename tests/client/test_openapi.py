@@ -51,6 +51,17 @@ NOT_FOR_SERVICES = {
 }
 # Described, and not yet in the client.
 NOT_YET = {
+    "GET /billing/organizations",
+    "GET /billing/organizations/{external_id}",
+    "PUT /billing/organizations/{external_id}",
+    "POST /billing/organizations/{external_id}/close",
+    "GET /billing/users/{external_id}",
+    "PUT /billing/users/{external_id}",
+    "POST /billing/plans",
+    "POST /billing/portal-links",
+    "GET /billing/alerts",
+    "GET /billing/alert-rules",
+    "PUT /billing/alert-rules",
     "GET /billing/webhook-endpoints",
     "POST /billing/webhook-endpoints",
     "GET /billing/webhook-endpoints/{endpoint_id}",

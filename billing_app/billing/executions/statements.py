@@ -252,6 +252,11 @@ FROM unnest($1::bigint[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::ti
 ON CONFLICT (account_id, dedup_key) DO NOTHING
 """)
 
+PLAN_SOURCES: Final = _arrays_as_text("""
+SELECT account_id, sequence, source FROM plans
+WHERE account_id = ANY($1::bigint[])/*route account_id*/ AND sequence = ANY($2::int[])
+""")
+
 ANNOUNCE: Final = "SELECT pg_notify($1, $2)"
 
 ORGANIZATION_ACCOUNTS: Final = """
@@ -327,6 +332,7 @@ class Statements(msgspec.Struct, frozen=True):
     past_events: str
     past_usage: str
     past_overage: str
+    plan_sources: str
     shard: int = 0
     is_routed: bool = False
 
@@ -355,6 +361,7 @@ _STATEMENTS: Final = {
     "raise_alerts": RAISE_ALERTS,
     "append_events": APPEND_EVENTS,
     **{name: _arrays_as_text(statement) for name, statement in lease_statements.STATEMENTS.items()},
+    "plan_sources": PLAN_SOURCES,
 }
 _PLAIN: Final = {
     name: _ROUTE.sub("", statement).replace(_HERE, "") for name, statement in _STATEMENTS.items()
