@@ -112,10 +112,10 @@ class Lease:
         The same key counts once. Raises ValueError for a key that was used for something else, and
         for another workflow or user than the lease's.
         """
-        segment = self._consume(executions, workflow, user_id, idempotency_key)
-        if segment is not None and self._is_durable:
-            segment.journal.flusher.wait()
-        return segment is not None
+        counted = self._consume(executions, workflow, user_id, idempotency_key)
+        if self._is_durable and isinstance(counted, Segment):
+            counted.journal.flusher.wait()
+        return counted is not False
 
     async def consume_async(
         self,
@@ -126,40 +126,65 @@ class Lease:
         idempotency_key: str | None = None,
     ) -> bool:
         """The same for asyncio: with `fsync`, waiting for the disk does not block the loop."""
-        segment = self._consume(executions, workflow, user_id, idempotency_key)
-        if segment is not None and self._is_durable:
-            await segment.journal.flusher.wait_async()
-        return segment is not None
+        counted = self._consume(executions, workflow, user_id, idempotency_key)
+        if self._is_durable and isinstance(counted, Segment):
+            await counted.journal.flusher.wait_async()
+        return counted is not False
 
     def _consume(
         self, executions: int, workflow: str, user_id: str, key: str | None
-    ) -> Segment | None:
-        """Where they are counted; None: they cannot be."""
+    ) -> Segment | bool:
+        """Where they are counted; True: they were before; False: they cannot be."""
         with self.lock:
             segment = self.segment
-            if segment is None:
-                return self._cannot(executions)
-            if key is not None and (key in self._keys or key in self._older_keys):
-                self._check_same(executions, key)
-                return segment
-            if not 0 < executions <= segment.left:
-                return self._cannot(executions)
+            if segment is None or not 0 < executions <= segment.left:
+                return self._replayed(executions, key)
             if monotonic() >= segment.until and not self._turn(segment):
-                return None
-            try:
-                slot = segment.slots.get((workflow, user_id))
+                return self._replayed(executions, key)
+            slot = segment.slots.get((workflow, user_id))
+            if slot is None:
+                slot = self._new_slot(segment, workflow, user_id)
                 if slot is None:
-                    slot = self._slot(segment, workflow, user_id)
-            except JournalFullError:
-                self._retire()
-                return self._cannot(executions)
+                    return False
+            if key is not None and not self._is_new(key, executions):
+                return segment
             segment.left -= executions
             segment.counts[slot] += executions
-            if key is not None:
-                self._keys[key] = executions
             if segment.left < self._low and not self._is_low:
                 self._call_for_more()
         return segment
+
+    def _is_new(self, key: str, executions: int) -> bool:
+        """Whether the key was unknown; it is known from now on. One look into a large dictionary
+        takes longer than all the rest, so there is only one."""
+        keys = self._keys
+        size = len(keys)
+        known = keys.setdefault(key, executions)
+        if len(keys) != size:
+            if not self._older_keys or key not in self._older_keys:
+                return True
+            known = keys[key] = self._older_keys[key]
+        _check_same(known, executions, key)
+        return False
+
+    def _replayed(self, executions: int, key: str | None) -> Segment | bool:
+        """A known key is counted already, whatever is left."""
+        if key is not None:
+            known = self._keys.get(key) or self._older_keys.get(key)
+            if known is not None:
+                _check_same(known, executions, key)
+                return self.segment or True
+        self._cannot(executions)
+        return False
+
+    def _new_slot(self, segment: Segment, workflow: str, user_id: str) -> int | None:
+        """None: the journal is full, and so the lease has ended."""
+        try:
+            return self._slot(segment, workflow, user_id)
+        except JournalFullError:
+            self._retire()
+            self._call_for_more()
+            return None
 
     def take(self, executions: int, idempotency_key: str) -> "Taken | None":
         """Set executions aside for a run; None: the lease cannot cover them. A known key takes
@@ -352,11 +377,6 @@ class Lease:
             self.retired.append(self.segment)
             self.segment = None
 
-    def _check_same(self, executions: int, key: str) -> None:
-        known = self._keys.get(key) or self._older_keys.get(key)
-        if known != executions:
-            raise ValueError(f"The key {key!r} was used for {known} executions, not {executions}.")
-
     def _cannot(self, executions: int) -> None:
         if executions < 1:
             raise ValueError(f"{executions} executions")
@@ -489,6 +509,11 @@ class LeaseBook:
         if not is_ours:
             journal.close()
         return is_ours
+
+
+def _check_same(known: int, executions: int, key: str) -> None:
+    if known != executions:
+        raise ValueError(f"The key {key!r} was used for {known} executions, not {executions}.")
 
 
 def _after_fork() -> None:
