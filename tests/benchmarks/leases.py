@@ -67,7 +67,10 @@ def leases(cases: "Cases") -> None:
 
 
 def _measure(cases: "Cases", server: Server, kind: Kind) -> tuple[float, float]:
-    """Decisions a second of all processes, and CPU µs for each. Raises BenchmarkError when the plans' sum differs."""
+    """Decisions a second of all processes, and CPU µs for each.
+
+    Raises BenchmarkError when the plans' sum differs.
+    """
     before = cases.bed.executions_used()
     results = _run(cases, server, kind, PROCESSES)
     counted = cases.bed.executions_used() - before
