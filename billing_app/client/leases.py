@@ -77,8 +77,11 @@ class Lease:
         self.is_closing = False
         self._user, self._workflow = user_id or "", workflow or ""
         self._low = int(terms.executions * terms.refill_share)
-        self._keys: dict[str, int] = {}
-        self._older_keys: dict[str, int] = {}
+        self._keys: set[str] = set()
+        self._older_keys: set[str] = set()
+        # Executions of keys that were not for one.
+        self._amounts: dict[str, int] = {}
+        self._older_amounts: dict[str, int] = {}
         self._settled_at = monotonic()
         self._is_durable = terms.fsync
         self._is_busy = False
@@ -106,16 +109,40 @@ class Lease:
         workflow: str = "",
         user_id: str = "",
         idempotency_key: str | None = None,
+        flush: bool = True,
     ) -> bool:
         """Count executions, all or none; False: the lease cannot cover them now.
 
-        The same key counts once. Raises ValueError for a key that was used for something else, and
-        for another workflow or user than the lease's.
+        The same key counts once. `flush`: with `fsync`, wait for the disk. Raises ValueError for a
+        key that was used for something else, and for another workflow or user than the lease's.
         """
-        segment = self._consume(executions, workflow, user_id, idempotency_key)
-        if segment is not None and self._is_durable:
+        with self.lock:
+            segment = self.segment
+            if segment is None or not 0 < executions <= segment.left:
+                return self._replayed(executions, idempotency_key)
+            if monotonic() >= segment.until and not self._turn(segment):
+                return self._replayed(executions, idempotency_key)
+            slot = segment.slots.get((workflow, user_id))
+            if slot is None:
+                slot = self._new_slot(segment, workflow, user_id)
+                if slot is None:
+                    return False
+            if idempotency_key is not None:
+                # One look into a large set takes as long as all the rest.
+                size = len(self._keys)
+                self._keys.add(idempotency_key)
+                is_new = len(self._keys) != size
+                if (not is_new or executions != 1 or self._older_keys) and self._is_known(
+                    idempotency_key, executions, is_new=is_new
+                ):
+                    return True
+            segment.left -= executions
+            segment.counts[slot] += executions
+            if segment.left < self._low and not self._is_low:
+                self._call_for_more()
+        if flush and self._is_durable:
             segment.journal.flusher.wait()
-        return segment is not None
+        return True
 
     async def consume_async(
         self,
@@ -126,40 +153,46 @@ class Lease:
         idempotency_key: str | None = None,
     ) -> bool:
         """The same for asyncio: with `fsync`, waiting for the disk does not block the loop."""
-        segment = self._consume(executions, workflow, user_id, idempotency_key)
-        if segment is not None and self._is_durable:
+        segment = self.segment
+        is_counted = self.consume(
+            executions,
+            workflow=workflow,
+            user_id=user_id,
+            idempotency_key=idempotency_key,
+            flush=False,
+        )
+        if is_counted and self._is_durable and segment is not None:
             await segment.journal.flusher.wait_async()
-        return segment is not None
+        return is_counted
 
-    def _consume(
-        self, executions: int, workflow: str, user_id: str, key: str | None
-    ) -> Segment | None:
-        """Where they are counted; None: they cannot be."""
-        with self.lock:
-            segment = self.segment
-            if segment is None:
-                return self._cannot(executions)
-            if key is not None and (key in self._keys or key in self._older_keys):
-                self._check_same(executions, key)
-                return segment
-            if not 0 < executions <= segment.left:
-                return self._cannot(executions)
-            if monotonic() >= segment.until and not self._turn(segment):
-                return None
-            try:
-                slot = segment.slots.get((workflow, user_id))
-                if slot is None:
-                    slot = self._slot(segment, workflow, user_id)
-            except JournalFullError:
-                self._retire()
-                return self._cannot(executions)
-            segment.left -= executions
-            segment.counts[slot] += executions
-            if key is not None:
-                self._keys[key] = executions
-            if segment.left < self._low and not self._is_low:
-                self._call_for_more()
-        return segment
+    def _is_known(self, key: str, executions: int, *, is_new: bool) -> bool:
+        """Whether a key was there before it was added. Remembers what others than 1 were for."""
+        if is_new and key not in self._older_keys:
+            if executions != 1:
+                self._amounts[key] = executions
+            return False
+        known = self._amounts.get(key) or self._older_amounts.get(key, 1)
+        if known != 1:
+            self._amounts[key] = known
+        if known != executions:
+            raise ValueError(f"The key {key!r} was used for {known} executions, not {executions}.")
+        return True
+
+    def _replayed(self, executions: int, key: str | None) -> bool:
+        """A known key is counted already, whatever is left."""
+        if key is not None and (key in self._keys or key in self._older_keys):
+            return self._is_known(key, executions, is_new=False)
+        self._cannot(executions)
+        return False
+
+    def _new_slot(self, segment: Segment, workflow: str, user_id: str) -> int | None:
+        """None: the journal is full, and so the lease has ended."""
+        try:
+            return self._slot(segment, workflow, user_id)
+        except JournalFullError:
+            self._retire()
+            self._call_for_more()
+            return None
 
     def take(self, executions: int, idempotency_key: str) -> "Taken | None":
         """Set executions aside for a run; None: the lease cannot cover them. A known key takes
@@ -205,7 +238,9 @@ class Lease:
                 except JournalFullError:
                     return False
                 segment.counts[slot] += used
-                self._keys[idempotency_key] = used
+                self._keys.add(idempotency_key)
+                if used != 1:
+                    self._amounts[idempotency_key] = used
             segment.taken -= taken.executions
             segment.left += taken.executions - used
         return True
@@ -352,11 +387,6 @@ class Lease:
             self.retired.append(self.segment)
             self.segment = None
 
-    def _check_same(self, executions: int, key: str) -> None:
-        known = self._keys.get(key) or self._older_keys.get(key)
-        if known != executions:
-            raise ValueError(f"The key {key!r} was used for {known} executions, not {executions}.")
-
     def _cannot(self, executions: int) -> None:
         if executions < 1:
             raise ValueError(f"{executions} executions")
@@ -391,7 +421,8 @@ class Lease:
     def _rotate_keys(self) -> None:
         with self.lock:
             if len(self._keys) >= self.terms.remember_keys:
-                self._older_keys, self._keys = self._keys, {}
+                self._older_keys, self._keys = self._keys, set()
+                self._older_amounts, self._amounts = self._amounts, {}
 
 
 class Taken(NamedTuple):

@@ -42,6 +42,7 @@ class LeaseResult(msgspec.Struct, kw_only=True):
     allowed: int
     refused: int
     seconds: float
+    cpu_seconds: float = 0.0
     p50_us: float = 0.0
     p99_us: float = 0.0
 
@@ -54,6 +55,7 @@ def main() -> None:
         remember_keys=KEYS,
         fsync=load.kind == "flushed",
     )
+    began = time.process_time()
     if load.kind == "flushed":
         result = uvloop.run(_flushed(load, terms))
     else:
@@ -66,6 +68,7 @@ def main() -> None:
                 result = _decide(lease, load.seconds)
             else:
                 result = _latency(lease, load.seconds)
+    result.cpu_seconds = time.process_time() - began
     sys.stdout.buffer.write(msgspec.json.encode(result))
 
 

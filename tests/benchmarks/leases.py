@@ -35,11 +35,15 @@ def leases(cases: "Cases") -> None:
     found: defaultdict[str, list[float]] = defaultdict(list)
     with cases.start("ours") as server:
         for _ in range(cases.plan.rounds):
-            consumed = cases.consume(server, "hot", 64).per_second
+            result = cases.consume(server, "hot", 64)
+            consumed = result.per_second
             found["consume"].append(consumed)
+            spent = result.server_cpu_seconds + result.database_cpu_seconds + result.own_cpu_seconds
+            found["consume_cpu"].append(spent / result.requests * 1e6)
             for kind in TARGETS:
-                per_second = _measure(cases, server, kind)
+                per_second, cpu_us = _measure(cases, server, kind)
                 found[kind].append(per_second)
+                found[f"{kind}_cpu"].append(cpu_us)
                 ratios[kind].append(per_second / consumed)
             (one,) = _run(cases, server, "latency", 1)
             found["p50"].append(one.p50_us)
@@ -55,17 +59,27 @@ def leases(cases: "Cases") -> None:
         f" {medians['flushed']:,.0f} decisions on disk before the answer. One decision takes"
         f" {medians['p50']:.1f} µs (p50). Every decision was counted by the database."
     )
+    cases.report.note(
+        f"CPU, which other work on the machine does not change: {medians['consume_cpu']:,.0f} µs a"
+        f" consume (server, database and load), {medians['decide_cpu']:.2f} µs a decision,"
+        f" {medians['run_cpu']:.1f} µs a run, {medians['flushed_cpu']:.1f} µs a flushed decision."
+    )
 
 
-def _measure(cases: "Cases", server: Server, kind: Kind) -> float:
-    """Decisions a second of all processes. Raises BenchmarkError when the plans' sum differs."""
+def _measure(cases: "Cases", server: Server, kind: Kind) -> tuple[float, float]:
+    """Decisions a second of all processes, and CPU µs for each.
+
+    Raises BenchmarkError when the plans' sum differs.
+    """
     before = cases.bed.executions_used()
     results = _run(cases, server, kind, PROCESSES)
     counted = cases.bed.executions_used() - before
     allowed = sum(result.allowed for result in results)
     if counted != allowed:
         raise BenchmarkError(f"{kind}: {allowed} allowed, but {counted} counted.")
-    return sum(result.allowed / result.seconds for result in results)
+    spent = sum(result.cpu_seconds for result in results)
+    per_second = sum(result.allowed / result.seconds for result in results)
+    return per_second, spent / allowed * 1e6
 
 
 def _run(cases: "Cases", server: Server, kind: Kind, processes: int) -> list[LeaseResult]:
