@@ -50,8 +50,15 @@ router = APIRouter(route_class=JsonRoute, tags=["provisioning"])
 
 SUBMIT: Final = "document.forms[0].submit()"
 SUBMIT_HASH: Final = b64encode(sha256(SUBMIT.encode()).digest()).decode()
+STYLE: Final = (
+    ":root{color-scheme:light dark}body{margin:0;min-height:100vh;display:grid;"
+    "place-items:center;font:16px system-ui,sans-serif}"
+    "button{font:inherit;padding:.6em 1.2em;border:1px solid;border-radius:.5em}"
+)
+STYLE_HASH: Final = b64encode(sha256(STYLE.encode()).digest()).decode()
 PAGE: Final = (
     '<!doctype html><html lang="en"><meta charset="utf-8"><title>Billing</title>'
+    '<meta name="viewport" content="width=device-width"><style>{style}</style>'
     '<form method="post" action="{action}"><input type="hidden" name="token" value="{token}">'
     '<input type="hidden" name="embed" value="{embed}"><button>Continue to billing</button></form>'
     "<script>{submit}</script></html>"
@@ -136,11 +143,16 @@ async def create(
 async def show_link(token: str, services: ServicesNow, embed: str = "") -> HTMLResponse:
     """A page that opens the link at once. Changes nothing."""
     page = PAGE.format(
-        action=PORTAL_LINK_OPEN, token=escape(token), embed="1" * (embed == "1"), submit=SUBMIT
+        action=PORTAL_LINK_OPEN,
+        token=escape(token),
+        embed="1" * (embed == "1"),
+        submit=SUBMIT,
+        style=STYLE,
     )
     policy = (
-        f"default-src 'none'; script-src 'sha256-{SUBMIT_HASH}'; form-action 'self';"
-        f" base-uri 'none'; {frame_ancestors(services.settings)}"
+        f"default-src 'none'; script-src 'sha256-{SUBMIT_HASH}';"
+        f" style-src 'sha256-{STYLE_HASH}'; form-action 'self'; base-uri 'none';"
+        f" {frame_ancestors(services.settings)}"
     )
     headers = {"Content-Security-Policy": policy, "Referrer-Policy": "same-origin"}
     return HTMLResponse(page, headers=headers)

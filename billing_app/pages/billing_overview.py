@@ -230,7 +230,7 @@ def _queue() -> rx.Component:
                 text="Queued plans appear here, in the order they take over.",
             ),
         ),
-        rx.cond(State.nothing_follows, nothing_follows()),
+        rx.cond(State.nothing_follows & (State.renewal_note == ""), nothing_follows()),
         title="What comes next",
         note="Used in this order. When a plan is used up or ends, the next one takes over",
     )
@@ -255,7 +255,10 @@ def _queued(plan: ObjectVar[PlanRow]) -> rx.Component:
 def _renewal_note() -> rx.Component:
     return rx.el.li(
         rx.el.span(class_name="queue-dot", aria_hidden="true"),
-        rx.el.p(State.renewal_note, class_name="queue-note"),
+        rx.el.div(
+            rx.el.p(State.renewal_note, class_name="queue-note"),
+            rx.cond(State.nothing_follows, nothing_follows()),
+        ),
         class_name="queue-item follows",
     )
 

@@ -81,7 +81,8 @@ def _back_link() -> rx.Component:
                 SessionState.back_label,
                 href=SessionState.back_url,
                 class_name="back-link",
-            )
+            ),
+            class_name="back-line",
         ),
     )
 

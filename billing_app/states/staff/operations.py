@@ -267,7 +267,9 @@ def webhook_line(event: ReceivedEvent, names: Mapping[str, str]) -> WebhookLine:
 
 def _whole_since(last: ReconciliationView) -> str:
     since = last.whole_since
-    return f"since {formatting.exact_moment(since)} UTC" if since else "not yet"
+    if since is None:
+        return "Not all customers compared yet"
+    return f"All customers compared since {formatting.exact_moment(since)} UTC"
 
 
 def _comparison(row: ReconciliationView) -> ComparisonLine:

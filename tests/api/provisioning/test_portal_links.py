@@ -283,7 +283,7 @@ def test_staff_list_and_end_sessions(
         refused(staff.post(f"{path}/end", json=nobody), 404, "portal_person_not_found")
         entries = staff.get(f"/billing/admin/customers/{holder.account_id}/audit").json()["items"]
     assert [(each["action"], each["role"], each["subject"]) for each in entries] == [
-        ("sign_out_everywhere", "support", "u-7"),
+        ("end_portal_sessions", "support", "u-7"),
         ("open_portal", "customer", "u-7"),
         ("create_portal_link", "service", "u-7"),
     ]
