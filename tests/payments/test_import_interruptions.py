@@ -43,7 +43,6 @@ async def test_killed_run_goes_on_and_takes_each_once(
     until(lambda: harness.rows(begun)[0][0] > 8)
     process.kill()
     process.communicate(timeout=20)
-    assert harness.rows(begun)[0][0] < count
     done = run(harness, "--apply")
     assert done.returncode == 0, done.stdout
     expected = {(f"org-{number}", "Team", 3_000, number + 1) for number in range(count)}
