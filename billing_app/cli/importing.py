@@ -43,7 +43,7 @@ class Report:
 def import_csv(
     file: Annotated[Path, typer.Argument(help="CSV file; its first line names the columns.")],
     apply: Annotated[
-        bool, typer.Option("--apply", help="Import; without it, only check and report.")
+        bool, typer.Option("--apply/--dry-run", help="Import, or only check and report.")
     ] = False,
 ) -> None:
     """Import organizations with balances from a CSV file. Safe to stop and run again.

@@ -69,7 +69,7 @@ class Counts:
 
 def import_stripe(
     apply: Annotated[
-        bool, typer.Option("--apply", help="Import; without it, only check and report.")
+        bool, typer.Option("--apply/--dry-run", help="Import, or only check and report.")
     ] = False,
     map_file: Annotated[
         Path | None,

@@ -1,129 +1,29 @@
 """`import stripe`: an account that something else filled becomes ours, and nobody is charged."""
 
-import asyncio
-import subprocess
-from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from billing_app.billing.actors import StaffActor
-from billing_app.billing.errors import ForbiddenError
-from billing_app.billing.executions.verification import verify
-from billing_app.billing.imports.balances import open_importer
-from billing_app.billing.imports.price_plans import PriceMap
-from billing_app.billing.imports.runs import ImportRun, survey_account
-from billing_app.billing.imports.subscription_plans import Keys, SubscriptionPlan, plan_subscription
-from billing_app.billing.imports.subscriptions import SubscriptionImporter
-from billing_app.billing.imports.taken_offers import read_price_plans, take_prices
-from billing_app.composition import Services
-from billing_app.db.enums import StaffRole
-from billing_app.payments import importing
 from tests.conftest import server_environment
-from tests.factories import OPERATOR, Holder
-from tests.payments.billing_harness import DAY, BillingHarness, until
-from tests.processes import run_command, start_command
-from tests.stripe_sandbox.running import KEY
-
-MONTH = {"interval": "month"}
-
-
-class OldShop:
-    """What another product made at Stripe."""
-
-    def __init__(self, harness: BillingHarness) -> None:
-        self.harness = harness
-        self.api = harness.client.v1
-
-    def price(self, name: str, minor: int = 1_500, executions: str = "3000", **more: Any) -> str:
-        metadata = {"executions": executions} if executions else {}
-        product = self.api.products.create({"name": name, "metadata": metadata})
-        body: Any = {
-            "product": product.id,
-            "currency": "usd",
-            "unit_amount": minor,
-            "recurring": MONTH,
-            **more,
-        }
-        return self.api.prices.create(body).id
-
-    def customer(self, external_id: str = "", **more: Any) -> str:
-        metadata = {"external_id": external_id, "crm": "42"} if external_id else {}
-        details = {"name": "Acme Inc", "email": "billing@acme.example"}
-        body: Any = details | {"metadata": metadata | more.pop("metadata", {})} | more
-        made = self.api.customers.create(body)
-        method = self.api.payment_methods.attach("pm_card_visa", {"customer": made.id}).id
-        settings: Any = {"invoice_settings": {"default_payment_method": method}}
-        self.api.customers.update(made.id, settings)
-        return made.id
-
-    def subscribe(self, customer_id: str, price_id: str, **more: Any) -> str:
-        body: Any = {"customer": customer_id, "items": [{"price": price_id}]} | more
-        return self.api.subscriptions.create(body).id
-
-    def charges(self) -> list[tuple[str, int]]:
-        found = self.api.charges.list({"limit": 100}).auto_paging_iter()
-        return sorted((str(each.customer), each.amount) for each in found if each.paid)
-
-    def writes(self, since: int) -> list[tuple[str, str]]:
-        """Requests to Stripe that were no reads, after so many."""
-        requests = self.harness.sandbox.requests()[since:]
-        return [(each["method"], each["path"]) for each in requests if each["method"] != "GET"]
+from tests.payments.billing_harness import DAY, BillingHarness
+from tests.payments.old_shop import (
+    MONTH,
+    OldShop,
+    adopt,
+    balances,
+    period_end,
+    read,
+    run,
+    settled,
+    write,
+)
+from tests.processes import run_command
 
 
 @pytest.fixture
 def shop(harness: BillingHarness) -> OldShop:
     return OldShop(harness)
-
-
-def environment(harness: BillingHarness) -> dict[str, str]:
-    keys = {"STRIPE_SECRET_KEY": KEY, "STRIPE_API_BASE": harness.sandbox.url}
-    return server_environment(harness.url, **keys)
-
-
-def run(harness: BillingHarness, *arguments: object) -> "subprocess.CompletedProcess[str]":
-    done = run_command(environment(harness), "import", "stripe", *map(str, arguments))
-    assert KEY not in done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
-    return done
-
-
-def balances(harness: BillingHarness) -> list[tuple[Any, ...]]:
-    return harness.rows(
-        "SELECT organization_id, name, executions, used FROM plans"
-        " JOIN accounts ON accounts.id = account_id"
-        " WHERE source = 'subscription' AND ends_at > now() ORDER BY 1, plans.sequence"
-    )
-
-
-def adopt(harness: BillingHarness, organization_id: str) -> str:
-    """Let the harness act for the organization; returns its account's id."""
-    query = "SELECT id FROM accounts WHERE organization_id = "
-    number = harness.rows(f"{query}'{organization_id}'")[0][0]
-    harness.holder = Holder(organization_id, number)
-    return harness.holder.account_id
-
-
-def period_end(shop: OldShop, subscription: str) -> datetime:
-    item = shop.api.subscriptions.retrieve(subscription)["items"].data[0]
-    return datetime.fromtimestamp(item.current_period_end, UTC)
-
-
-def read(path: Path) -> list[str]:
-    return path.read_text().splitlines()
-
-
-def write(path: Path, text: str) -> None:
-    path.write_text(text)
-
-
-async def settled(harness: BillingHarness) -> None:
-    """What happened at Stripe before the import is no news, and nothing else differs."""
-    await harness.deliver()
-    assert await harness.reconcile() == []
-    assert await verify(harness.services.database) == []
 
 
 async def test_dry_run_says_what_becomes_of_each_and_writes_nothing(
@@ -409,133 +309,6 @@ async def test_price_that_is_no_longer_sold_stays_archived(
     assert harness.rows(codes) == [("current", False, True), ("old", True, True)]
     await settled(harness)
     assert shop.api.prices.retrieve(old).active is False
-
-
-async def test_killed_run_goes_on_and_takes_each_once(
-    harness: BillingHarness, shop: OldShop
-) -> None:
-    count = 40
-    price = shop.price("Team")
-    for number in range(count):
-        metadata = {"executions_used": str(number + 1)}
-        shop.subscribe(shop.customer(f"org-{number}"), price, metadata=metadata)
-    charges = shop.charges()
-    process = start_command(environment(harness), "import", "stripe", "--apply")
-    begun = "SELECT count(*) FROM provider_customers"
-    until(lambda: harness.rows(begun)[0][0] > 8)
-    process.kill()
-    process.communicate(timeout=20)
-    assert harness.rows(begun)[0][0] < count
-    done = run(harness, "--apply")
-    assert done.returncode == 0, done.stdout
-    expected = {(f"org-{number}", "Team", 3_000, number + 1) for number in range(count)}
-    assert set(balances(harness)) == expected
-    assert len(balances(harness)) == count
-    assert shop.charges() == charges
-    marked = shop.api.customers.list({"limit": 100}).auto_paging_iter()
-    accounts = [each.metadata["billing_account"] for each in marked if each.metadata]
-    assert len(set(accounts)) == count
-    assert f"Here before: {count}\n" in run(harness, "--apply").stdout
-    assert await verify(harness.services.database) == []
-
-
-def importer_of(services: Services) -> SubscriptionImporter:
-    account: Any = services.provider
-    syncing, executions = services.subscriptions.syncing, services.executions
-    return SubscriptionImporter(
-        services.database, account, syncing, executions, services.terms, OPERATOR, "Test"
-    )
-
-
-async def planned(harness: BillingHarness) -> SubscriptionPlan:
-    """Of the only subscription, with its offer made."""
-    services = harness.services
-    account: Any = services.provider
-    survey = await survey_account(account, Keys(), lambda _: None)
-    prices = await read_price_plans(services.database, account, survey, PriceMap())
-    prices = await take_prices(
-        services.database, OPERATOR, prices, shows=False, reason="Test", now=harness.now
-    )
-    page = await account.live_subscriptions(None)
-    return plan_subscription(page.subscriptions[0], prices, survey, PriceMap())
-
-
-@pytest.mark.parametrize(
-    "broken", ["_begin", "account.claim_customer", "syncing.customer", "_finish"]
-)
-@pytest.mark.parametrize("when", ["before", "after"])
-async def test_interrupted_anywhere_it_goes_on(
-    harness: BillingHarness,
-    shop: OldShop,
-    monkeypatch: pytest.MonkeyPatch,
-    broken: str,
-    when: str,
-) -> None:
-    shop.subscribe(shop.customer("acme"), shop.price("Team"), metadata={"executions_used": "7"})
-    plan, importer = await planned(harness), importer_of(harness.services)
-    *path, name = broken.split(".")
-    kind = type(getattr(importer, path[0]) if path else importer)
-    original = getattr(kind, name)
-
-    async def breaking(*arguments: Any) -> None:
-        if when == "after":
-            await original(*arguments)
-        raise RuntimeError(broken)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(kind, name, breaking)
-        with pytest.raises(RuntimeError, match=broken):
-            await importer.take(plan, harness.now)
-    for _ in range(2):
-        await importer.take(plan, harness.now)
-    assert balances(harness) == [("acme", "Team", 3_000, 7)]
-    adopt(harness, "acme")
-    assert len(harness.rows("SELECT 1 FROM execution_events")) == 1
-    await settled(harness)
-
-
-async def test_taken_twice_at_once_it_counts_once(harness: BillingHarness, shop: OldShop) -> None:
-    shop.subscribe(shop.customer("acme"), shop.price("Team"), metadata={"executions_used": "7"})
-    plan, importer = await planned(harness), importer_of(harness.services)
-    await asyncio.gather(*(importer.take(plan, harness.now) for _ in range(4)))
-    assert balances(harness) == [("acme", "Team", 3_000, 7)]
-    assert await verify(harness.services.database) == []
-
-
-async def test_accounts_of_several_pages(
-    harness: BillingHarness, shop: OldShop, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(importing, "PAGE_SIZE", 2)
-    several = shop.customer("several")
-    for customer in (several, *(shop.customer(f"org-{number}") for number in range(3)), several):
-        shop.subscribe(customer, shop.price("Team"))
-    services = harness.services
-    account: Any = services.provider
-    survey = await survey_account(account, Keys(), lambda _: None)
-    assert survey.subscriptions == 5
-    prices = await read_price_plans(services.database, account, survey, PriceMap())
-    assert min(plan.code for plan in prices.values()) == "team"
-    assert len({plan.code for plan in prices.values()}) == 5
-    importer = importer_of(services)
-    run = ImportRun(importer, survey, prices, PriceMap(), applies=False, clock=lambda: harness.now)
-    pages = [page async for page in run.pages()]
-    assert [len(page) for page in pages] == [2, 2, 1]
-    found = [outcome.plan.external_id for page in pages for outcome in page if not outcome.problem]
-    assert sorted(found) == ["org-0", "org-1", "org-2"]
-
-
-async def test_only_operators_import(harness: BillingHarness) -> None:
-    services, admin = harness.services, StaffActor("usr_ana", "Ana", StaffRole.ADMIN)
-    importer = replace(importer_of(services), actor=admin)
-    nothing: Any = None
-    with pytest.raises(ForbiddenError):
-        await importer.check(nothing)
-    with pytest.raises(ForbiddenError):
-        await importer.take(nothing, harness.now)
-    with pytest.raises(ForbiddenError):
-        await open_importer(
-            services.database, services.terms, admin, reason="Test", dry_run=True
-        ).__aenter__()
 
 
 async def test_stripe_that_fails_stops_the_run_with_one_line(
