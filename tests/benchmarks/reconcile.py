@@ -33,7 +33,7 @@ QUICK_CUSTOMERS: Final = 2_000
 BUDGET_SECONDS: Final = 20
 QUICK_BUDGET_SECONDS: Final = 4
 # The account, the offers and the end of a run are not in its budget.
-AROUND_SECONDS: Final = 5
+AROUND_SECONDS: Final = 10
 GROWTH: Final = 1.1
 SAMPLE_SECONDS: Final = 0.2
 START_SECONDS: Final = 30
