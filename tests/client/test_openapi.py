@@ -51,14 +51,6 @@ NOT_FOR_SERVICES = {
 }
 # Described, and not yet in the client.
 NOT_YET = {
-    "GET /billing/organizations",
-    "GET /billing/organizations/{external_id}",
-    "PUT /billing/organizations/{external_id}",
-    "POST /billing/organizations/{external_id}/close",
-    "GET /billing/users/{external_id}",
-    "PUT /billing/users/{external_id}",
-    "POST /billing/plans",
-    "POST /billing/portal-links",
     "GET /billing/alerts",
     "GET /billing/alert-rules",
     "PUT /billing/alert-rules",
@@ -72,9 +64,6 @@ NOT_YET = {
     "GET /billing/webhook-endpoints/{endpoint_id}/deliveries",
     "GET /billing/webhook-endpoints/{endpoint_id}/deliveries/{delivery_id}",
     "POST /billing/webhook-endpoints/{endpoint_id}/deliveries/{delivery_id}/redeliver",
-    "GET /billing/alerts",
-    "GET /billing/alert-rules",
-    "PUT /billing/alert-rules",
     "GET /billing/leases",
     "GET /billing/leases/{lease_id}",
 }

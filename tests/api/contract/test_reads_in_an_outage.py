@@ -26,6 +26,8 @@ SUBSCRIPTION: Final = {
     "past_due_since": None,
     "quantity": 1,
     "next_offer_version_id": False,
+    "trial_refused_at": None,
+    "cancel_at": None,
     "is_duplicate": False,
 }
 
