@@ -91,6 +91,7 @@ async def test_release_before_counts_on(url: str) -> None:
             "SELECT tableoid::regclass::text, count(*) FROM execution_events GROUP BY 1"
         ).fetchall()
     assert rows == [(EARLIER, ROWS + count)]
+    await asyncio.to_thread(migrations.upgrade, url)
     database = Database(url)
     assert await verify(database) == []
     await database.dispose()
