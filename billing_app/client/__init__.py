@@ -29,7 +29,8 @@ from .errors import (
     UnexpectedAnswerError,
     WebhookError,
 )
-from .leases import Lease, LeaseTerms
+from .lease_terms import LeaseTerms
+from .leases import Lease
 from .retries import Retries
 from .runs import Outage, Run
 from .version import __version__
