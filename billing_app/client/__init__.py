@@ -40,6 +40,8 @@ from .errors import (
 )
 from .leases import Lease, LeaseTerms
 from .provisioned import GrantedPlan, Organization, PortalLink, User
+from .lease_terms import LeaseTerms
+from .leases import Lease
 from .retries import Retries
 from .runs import Outage, Run
 from .version import __version__

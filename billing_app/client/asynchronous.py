@@ -23,9 +23,11 @@ from .conversation import (
 from .counting import AsyncDecorator, Counted, Returned
 from .documented import documented
 from .journal import Flush
+from .lease_books import NO_LEASES, LeaseBook
 from .lease_keepers import TaskKeeper
 from .lease_runs import LeasedRuns
-from .leases import NO_LEASES, Lease, LeaseBook, LeaseTerms
+from .lease_terms import LeaseTerms
+from .leases import Lease
 from .retries import Reply, Retries
 from .routes import Operation
 from .runs import Outage, Run, policy_of

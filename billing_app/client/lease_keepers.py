@@ -6,7 +6,7 @@ import threading
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from .leases import LeaseBook
+from .lease_books import LeaseBook
 
 ROUND_SECONDS: Final = 0.5
 LOOK_SECONDS: Final = 0.02

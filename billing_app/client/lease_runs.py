@@ -3,7 +3,8 @@
 from .conversation import Connection, Conversation
 from .errors import ProblemError
 from .journal import Flush
-from .leases import Lease, LeaseBook, Taken
+from .lease_books import LeaseBook
+from .leases import Lease, Taken
 from .runs import RESERVED, Run, log
 
 

@@ -237,6 +237,25 @@ def test_a_forked_process_has_leases_of_its_own(
     assert used(client_database_url, holder) == (5, 0)
 
 
+def test_keys_are_remembered_with_their_executions(
+    server: ApiServer, key: str, holder: Holder, client_database_url: str, tmp_path: Path
+) -> None:
+    with Billing(server.url, key, leases=terms(tmp_path, remember_keys=1)) as billing:
+        lease = billing.lease(holder.organization_id)
+        for _ in range(2):
+            assert lease.consume(3, idempotency_key="three")
+            assert lease.consume(idempotency_key="one")
+            lease._rotate_keys()
+        with pytest.raises(ValueError, match="used for 3"):
+            lease.consume(1, idempotency_key="three")
+        with pytest.raises(ValueError, match="used for 1"):
+            lease.consume(3, idempotency_key="one")
+        assert lease.consume(lease.left)
+        assert lease.consume(3, idempotency_key="three")
+        assert not lease.consume(100, idempotency_key="other")
+    assert used(client_database_url, holder)[0] <= 100
+
+
 def test_two_owners_never_share_a_file(tmp_path: Path) -> None:
     journal = Journal.create(tmp_path)
     with pytest.raises(JournalBusyError):
