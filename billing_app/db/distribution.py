@@ -28,6 +28,8 @@ DISTRIBUTED: Final = (
     "daily_usage",
     "daily_overage",
     "daily_denials",
+    "alerts",
+    "given_back_counts",
 )
 REFERENCE: Final = ("offers", "offer_versions")
 UNMANAGED: Final = frozenset({"alembic_version"})

@@ -106,6 +106,7 @@ class Scope(StrEnum):
     PLANS_WRITE = "plans:write"
     SUBSCRIPTIONS = "subscriptions"
     ACCOUNTS = "accounts"
+    ALERTS = "alerts"
     STAFF = "staff"
 
 
@@ -163,3 +164,24 @@ class WebhookState(StrEnum):
 class When(StrEnum):
     NOW = "now"
     PERIOD_END = "period_end"
+
+
+class AlertKind(StrEnum):
+    """What an alert is about. The first three are about the balance: the decision that crosses
+    their threshold raises them."""
+
+    REMAINING_SHARE = "remaining_share"
+    REMAINING_NUMBER = "remaining_number"
+    OVERAGE_SPENT = "overage_spent"
+    FORECAST_END = "forecast_end"
+    RENEWAL_COMING = "renewal_coming"
+    PAYMENT_FAILED = "payment_failed"
+    CARD_EXPIRING = "card_expiring"
+    EXECUTION_REFUSED = "execution_refused"
+    UNUSUAL_PACE = "unusual_pace"
+    ERROR_LOOP = "error_loop"
+
+
+class AlertChannel(StrEnum):
+    APP = "app"
+    MAIL = "mail"

@@ -21,6 +21,7 @@ from billing_app.billing.errors import (
     TrialEndedError,
 )
 from billing_app.billing.executions.corrections import adjust, refund
+from billing_app.billing.executions.crossings import begin, follow
 from billing_app.billing.executions.idempotency import client_key, remember, replay
 from billing_app.billing.executions.requests import (
     CHECK,
@@ -62,7 +63,23 @@ def decide(requests: Sequence[Request], ledger: LedgerState) -> tuple[list[Decis
     changes = Changes(ledger.now)
     _expire_reservations(ledger, changes)
     _end_periods(ledger)
-    return [_decide_one(request, ledger, changes) for request in requests], changes
+    is_watched = False
+    for account in ledger.accounts.values():
+        if account.watched is not None:
+            begin(account, account.watched, ledger.now)
+            is_watched = True
+    decide_one = _decide_watched if is_watched else _decide_one
+    return [decide_one(request, ledger, changes) for request in requests], changes
+
+
+def _decide_watched(request: Request, ledger: LedgerState, changes: Changes) -> Decision:
+    events = len(changes.events)
+    decision = _decide_one(request, ledger, changes)
+    if len(changes.events) > events:
+        account = ledger.accounts[changes.events[-1].account_id]
+        if account.watched is not None:
+            follow(account, account.watched, changes)
+    return decision
 
 
 def _decide_one(request: Request, ledger: LedgerState, changes: Changes) -> Decision:

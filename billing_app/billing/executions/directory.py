@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final, TypeVar
 
 from billing_app.billing import ids
+from billing_app.billing.alerts.rule_book import RuleBook
 from billing_app.billing.errors import (
     BillingError,
     OrganizationNotFoundError,
@@ -31,8 +32,10 @@ Targets = dict[Target, int | BillingError]
 class Directory:
     """Targets are (organization id, user id); the user id may be empty for an organization."""
 
-    def __init__(self, terms: TrialTerms) -> None:
+    def __init__(self, terms: TrialTerms, rule_book: RuleBook | None = None) -> None:
+        """`rule_book` None: no alerts are raised."""
         self.terms = terms
+        self.rule_book = rule_book
         self._organizations: dict[str, int] = {}
         self._users: dict[str, int] = {}
         self._owners: dict[int, str] = {}

@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from billing_app.billing.alerts.rules import Crossing, Watched
 from billing_app.billing.errors import BillingError
 from billing_app.billing.executions.requests import Caller
 from billing_app.db.enums import DenialReason, EndReason, EventKind, ReservationStatus
@@ -34,6 +35,7 @@ class PlanBalance(msgspec.Struct):
     suspended_at: datetime | None = None
     paused_at: datetime | None = None
     blocked_at: datetime | None = None
+    offer_version_id: int | None = None
     moved: bool = False
     turned: bool = False
 
@@ -104,7 +106,7 @@ class PlanBalance(msgspec.Struct):
 class AccountState(msgspec.Struct):
     """An account with its plans by sequence: all that are open or hold executions, at least.
 
-    `last_closed` explains a denial when no plan is open.
+    `last_closed` explains a denial when no plan is open. `watched`: for alerts.
     """
 
     id: int
@@ -112,6 +114,7 @@ class AccountState(msgspec.Struct):
     plans: list[PlanBalance]
     last_closed: PlanBalance | None = None
     last_number: int = 0
+    watched: Watched | None = None
 
     def next_number(self, at_microseconds: int) -> int:
         """A new event or reservation number: microseconds since 1970, raised to be unique."""
@@ -156,10 +159,8 @@ def queue_order(plan: PlanBalance) -> tuple[int, datetime, int]:
 
 
 class Balance(msgspec.Struct, gc=False):
-    """Sums over the account's usable plans; of the last plan alone when none is usable.
-
-    `left` is what remains of purchased executions: it excludes overage.
-    """
+    """Sums over the account's usable plans; of the last plan alone when none is usable. `left`
+    is what remains of purchased executions: it excludes overage."""
 
     total: int
     used: int
@@ -228,11 +229,8 @@ class EventState(msgspec.Struct):
 
 
 class LedgerState(msgspec.Struct):
-    """Everything that a batch of decisions depends on; owned and modified by `decide`.
-
-    `kept_from`: the lowest number of events that are kept, of accounts whose older ones were
-    removed.
-    """
+    """Everything that a batch of decisions depends on; owned and modified by `decide`. `kept_from`:
+    the lowest number of events that are kept, of accounts whose older ones were removed."""
 
     now: datetime
     accounts: dict[int, AccountState]
@@ -346,14 +344,13 @@ class Changes:
         self.overage_used: defaultdict[OverageKey, int] = defaultdict(int)
         self.overage_refunded: defaultdict[OverageKey, int] = defaultdict(int)
         self.denied: defaultdict[DenialKey, int] = defaultdict(int)
+        self.crossings: list[Crossing] = []
 
     def add_event(
         self, account: AccountState, shares: list[Share], fields: EventFields, left: int
     ) -> int:
-        """Add an event with a row for each plan's share to the ledger and to the daily usage.
-
-        Its number is higher than that of what it refers to, even if the clock was set back.
-        """
+        """Add an event with a row for each plan's share to the ledger and to the daily usage. Its
+        number is higher than that of what it refers to, even if the clock was set back."""
         number = account.next_number(max(self.now_microseconds, (fields.refers_to or 0) + 1))
         for plan, executions in shares:
             self.events.append(

@@ -36,7 +36,7 @@ SELECT locked.*, clock_timestamp() AS now
 FROM (
     SELECT account_id, sequence, type, name, executions, used, held,
            starts_at, ends_at, began_at, ended_at, ended_because, priority, suspended_at,
-           paused_at, blocked_at
+           paused_at, blocked_at, offer_version_id
     FROM plans
     WHERE account_id = ANY($1::bigint[])/*route account_id*/
       AND (ended_at IS NULL OR held > 0 OR account_id = ANY($2::bigint[]))
@@ -52,7 +52,7 @@ LAST_CLOSED_PLANS: Final = _arrays_as_text(f"""
 SELECT DISTINCT ON (account_id)
        account_id, sequence, type, name, executions, used, held,
        starts_at, ends_at, began_at, ended_at, ended_because, priority, suspended_at,
-       paused_at, blocked_at
+       paused_at, blocked_at, offer_version_id
 FROM plans
 WHERE account_id = ANY($1::bigint[])/*route account_id*/ AND {HAS_BEGUN.format(at="$2")}
 ORDER BY account_id, sequence DESC
@@ -213,6 +213,23 @@ WHERE reservations.account_id = settled.account_id AND reservations.number = set
       /*route reservations.account_id*/
 """)
 
+# Also of alerts that are raised again: an old process may not have cleared the one before.
+CLEAR_ALERTS: Final = _arrays_as_text("""
+UPDATE alerts SET cleared_at = $1::timestamptz
+FROM unnest($2::bigint[], $3::text[]) AS crossed (account_id, rule)
+WHERE alerts.account_id = crossed.account_id AND alerts.rule = crossed.rule
+      AND alerts.cleared_at IS NULL/*route alerts.account_id*/
+""")
+
+RAISE_ALERTS: Final = _arrays_as_text("""
+INSERT INTO alerts (
+    account_id, number, kind, rule, occasion, figures, raised_at, cleared_at)
+SELECT account_id, number, kind, rule, number::text, figures::jsonb, $1::timestamptz,
+       CASE WHEN is_cleared THEN $1::timestamptz END
+FROM unnest($2::bigint[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::bool[])
+     AS raised (account_id, number, kind, rule, figures, is_cleared)
+""")
+
 ORGANIZATION_ACCOUNTS: Final = """
 SELECT organization_id, id FROM accounts
 WHERE kind = 'organization' AND organization_id = ANY($1::text[])
@@ -272,6 +289,8 @@ class Statements(msgspec.Struct, frozen=True):
     reserve: str
     reserve_parts: str
     settle: str
+    clear_alerts: str
+    raise_alerts: str
     shard: int = 0
     is_routed: bool = False
 
@@ -296,6 +315,8 @@ _STATEMENTS: Final = {
     "reserve": RESERVE,
     "reserve_parts": RESERVE_PARTS,
     "settle": SETTLE,
+    "clear_alerts": CLEAR_ALERTS,
+    "raise_alerts": RAISE_ALERTS,
 }
 _PLAIN: Final = {
     name: _ROUTE.sub("", statement).replace(_HERE, "") for name, statement in _STATEMENTS.items()

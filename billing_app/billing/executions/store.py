@@ -9,6 +9,7 @@ import asyncpg  # pyright: ignore[reportMissingTypeStubs]
 from billing_app.billing.errors import DeniedError
 from billing_app.billing.executions import changes_store
 from billing_app.billing.executions.by_shard import by_shard, targets_of
+from billing_app.billing.executions.crossings import watch_accounts
 from billing_app.billing.executions.decide import decide
 from billing_app.billing.executions.directory import Directory, Targets
 from billing_app.billing.executions.driver import Connection, Row, array, columns
@@ -56,7 +57,7 @@ CHECKED_SETTINGS: Final = frozenset(SESSION_SETTINGS) - {"application_name", "ti
 SHOW_SHARDS: Final = "citus.show_shards_for_app_name_prefixes = 'billing'"
 CUSTOM_PLANS: Final = "plan_cache_mode = force_custom_plan"
 # The columns after the account id, in the order of PlanBalance's first fields.
-PLAN_COLUMNS: Final = slice(1, 16)
+PLAN_COLUMNS: Final = slice(1, 17)
 CONNECT_TIMEOUT_SECONDS: Final = 3.0
 COMMAND_TIMEOUT_SECONDS: Final = 8.0
 
@@ -175,8 +176,11 @@ async def decide_in_transaction(
     at: datetime | None = None,
     read_keys_first: bool = True,
     sql: Statements = PLAIN,
+    alerted: set[int] | None = None,
 ) -> list[Decision]:
     """Lock, decide, write. The caller has begun the transaction, and commits.
+
+    Accounts with new alerts are added to `alerted`.
 
     On a cluster, all requests are about accounts of one shard, and `sql` reaches that. Without
     `read_keys_first`, the keys of check requests are assumed to be new. When one is not, this
@@ -186,12 +190,15 @@ async def decide_in_transaction(
         connection, sql, directory, requests, targets, at, read_keys_first=read_keys_first
     )
     ledger.now = at or ledger.now
+    watch_accounts(ledger, directory.rule_book)
     decisions, changes = decide(requests, ledger)
     if not read_keys_first:
         await _require_new_keys_of_denied(connection, sql, requests, targets, decisions)
     is_shown = await changes_store.apply(connection, sql, ledger, changes)
     if sql.shard and not is_shown:
         _require_here(await connection.fetch(sql.clock))
+    if alerted is not None:
+        alerted.update(crossing.account_id for crossing in changes.crossings)
     return decisions
 
 

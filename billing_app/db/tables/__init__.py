@@ -16,6 +16,14 @@ from billing_app.db.tables.accounts import (
     Organization,
     User,
 )
+from billing_app.db.tables.alerts import (
+    Alert,
+    AlertDelivery,
+    AlertPreferences,
+    AlertRules,
+    DefaultAlertRules,
+    GivenBackCount,
+)
 from billing_app.db.tables.executions import (
     CarriedForward,
     ExecutionEvent,
@@ -64,6 +72,10 @@ __all__ = [
     "Account",
     "AccountNearLimit",
     "AccountProfile",
+    "Alert",
+    "AlertDelivery",
+    "AlertPreferences",
+    "AlertRules",
     "ApiKey",
     "AttemptCounter",
     "AuditEntry",
@@ -73,8 +85,10 @@ __all__ = [
     "DailyDenial",
     "DailyOverage",
     "DailyUsage",
+    "DefaultAlertRules",
     "EmailChange",
     "ExecutionEvent",
+    "GivenBackCount",
     "GrantedPlan",
     "IdempotencyKey",
     "Invoice",
