@@ -30,6 +30,7 @@ DISTRIBUTED: Final = (
     "daily_denials",
     "alerts",
     "given_back_counts",
+    "account_events",
 )
 REFERENCE: Final = ("offers", "offer_versions")
 UNMANAGED: Final = frozenset({"alembic_version"})

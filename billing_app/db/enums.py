@@ -107,6 +107,7 @@ class Scope(StrEnum):
     SUBSCRIPTIONS = "subscriptions"
     ACCOUNTS = "accounts"
     ALERTS = "alerts"
+    WEBHOOKS = "webhooks"
     STAFF = "staff"
 
 
@@ -159,6 +160,23 @@ class WebhookState(StrEnum):
     PROCESSED = "processed"
     FAILED = "failed"
     DEAD = "dead"
+
+
+class EndpointStatus(StrEnum):
+    """Of a webhook endpoint. `PAUSED`: events wait. `DISABLED`: it failed for days; events that
+    happen meanwhile are not delivered."""
+
+    ENABLED = "enabled"
+    PAUSED = "paused"
+    DISABLED = "disabled"
+
+
+class DeliveryStatus(StrEnum):
+    """Of an outgoing webhook. `FAILED`: no attempt follows."""
+
+    PENDING = "pending"
+    DELIVERED = "delivered"
+    FAILED = "failed"
 
 
 class When(StrEnum):

@@ -35,6 +35,7 @@ from tests.factories import (
 LATER: Final = timedelta(days=1)
 # Tables with rows of an account that its version does not look at, and why it need not.
 UNSEEN: Final = {
+    "account_events": "not shown",
     "account_profiles": "shown to services; what closes an account changes its plans",
     "granted_plans": "written with a plan",
     "mirrored_invoices": "not shown",

@@ -8,6 +8,7 @@ from billing_app.db.tables.access import (
     PasswordReset,
     Session,
 )
+from billing_app.db.tables.account_events import AccountEvent
 from billing_app.db.tables.accounts import (
     Account,
     AccountProfile,
@@ -67,9 +68,15 @@ from billing_app.db.tables.provider_reads import (
 from billing_app.db.tables.search_index import SearchWord
 from billing_app.db.tables.staff import AuditEntry, StaffMember, StaffView
 from billing_app.db.tables.usage import DailyDenial, DailyOverage, DailyUsage
+from billing_app.db.tables.webhooks_out import (
+    WebhookAttempt,
+    WebhookDelivery,
+    WebhookEndpoint,
+)
 
 __all__ = [
     "Account",
+    "AccountEvent",
     "AccountNearLimit",
     "AccountProfile",
     "Alert",
@@ -128,5 +135,8 @@ __all__ = [
     "TopUp",
     "TrialUse",
     "User",
+    "WebhookAttempt",
+    "WebhookDelivery",
+    "WebhookEndpoint",
     "WebhookEvent",
 ]
