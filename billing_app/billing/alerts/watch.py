@@ -19,7 +19,6 @@ from billing_app.billing.alerts.rule_book import RuleBook
 from billing_app.billing.errors import DeniedError
 from billing_app.billing.executions.requests import (
     Accepted,
-    CheckRequest,
     Decision,
     Refund,
     Release,
