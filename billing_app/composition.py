@@ -8,6 +8,7 @@ from billing_app import logs, tracing
 from billing_app.billing.accounts.closing import Closing
 from billing_app.billing.accounts.provisioning import Provisioning
 from billing_app.billing.accounts.service import AccountFinder
+from billing_app.billing.alerts.watch import AlertWatch
 from billing_app.billing.executions.service import Executions
 from billing_app.billing.identity.api_keys import KeyRing
 from billing_app.billing.identity.rate_limits import AttemptLimits
@@ -59,10 +60,12 @@ class Services:
     settlements: OverageSettlements
     top_ups: TopUps
     top_up_watch: TopUpWatch
+    alert_watch: AlertWatch
 
     async def close(self) -> None:
         await self.executions.close()
         await self.top_up_watch.close()
+        await self.alert_watch.close()
         await self.provider.close()
         await self.read_pool.close()
         await self.database.dispose()
@@ -91,8 +94,12 @@ def build_services(settings: Settings, url: str) -> Services:
     top_ups = TopUps(database, provider, subscriptions.syncing)
     top_up_watch = TopUpWatch(top_ups)
     takes_payments = settings.stripe_secret_key is not None
+    alert_watch = AlertWatch(database)
     executions = Executions(
-        for_asyncpg(url), terms, spent=top_up_watch.spent if takes_payments else None
+        for_asyncpg(url),
+        terms,
+        spent=top_up_watch.spent if takes_payments else None,
+        alerts=alert_watch,
     )
     links = _links(settings)
     read_pool = ReadPool(url)
@@ -119,6 +126,7 @@ def build_services(settings: Settings, url: str) -> Services:
         settlements=OverageSettlements(database, provider, subscriptions.syncing),
         top_ups=top_ups,
         top_up_watch=top_up_watch,
+        alert_watch=alert_watch,
     )
 
 

@@ -17,6 +17,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing.alerts.rules import NO_RULES, OveragePrice, Rule, RuleSet, parse_rules
 from billing_app.db.engine import Database
+from billing_app.db.enums import AlertKind
 
 FRESH_SECONDS: Final = 5.0
 # A change is seen when it is committed, which may be long after its time.
@@ -56,11 +57,20 @@ class RuleBook:
 
     def of_offer(self, version_id: int | None) -> RuleSet:
         """The defaults of the offer with that version, or of every offer."""
-        if version_id is not None and len(self._defaults) > 1:
+        if version_id is not None:
             rules = self._defaults.get(self._offers.get(version_id, EVERY_OFFER))
             if rules is not None:
                 return rules
         return self._defaults.get(EVERY_OFFER, NO_RULES)
+
+    @property
+    def has_offer_rules(self) -> bool:
+        return any(offer_id != EVERY_OFFER for offer_id in self._defaults)
+
+    @property
+    def has_error_loops(self) -> bool:
+        """Whether anybody has a rule about what is given back."""
+        return any(rules.of_kind(AlertKind.ERROR_LOOP) for rules in self._sets.values())
 
     def overage_price(self, version_id: int | None) -> OveragePrice | None:
         return None if version_id is None else self._prices.get(version_id)

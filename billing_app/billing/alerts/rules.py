@@ -95,6 +95,25 @@ class Crossing(NamedTuple):
     level: Level
     price: OveragePrice | None
 
+    @property
+    def key(self) -> str:
+        assert self.rule is not None
+        return self.rule.key
+
+
+def figures_of(rule: Rule, level: Level, price: OveragePrice | None) -> dict[str, Any]:
+    """What an alert about the balance tells: executions, and for overage its amount."""
+    figures: dict[str, Any] = {
+        "threshold": rule.value,
+        "executions_left": level.left,
+        "executions_total": level.total,
+    }
+    if rule.kind == AlertKind.OVERAGE_SPENT and price is not None:
+        figures["overage_executions"] = level.overage
+        figures["amount_minor"] = price.amount_minor(level.overage)
+        figures["currency"] = price.currency
+    return figures
+
 
 class RuleSet:
     """The rules of an account, with what tells fast that none of the balance is met."""
@@ -114,11 +133,7 @@ class RuleSet:
     def is_clear(self, level: Level) -> bool:
         """Executions are left, more than any rule names, and there is no overage."""
         left, total, overage = level
-        return (
-            left > self._most_number
-            and left * 100 > self._most_percent * total
-            and overage == 0
-        )
+        return left > self._most_number and left * 100 > self._most_percent * total and overage == 0
 
     def _most(self, kind: AlertKind) -> int:
         return max((rule.value for rule in self.rules if rule.kind == kind), default=0)

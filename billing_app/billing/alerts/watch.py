@@ -17,7 +17,9 @@ from billing_app.billing.alerts.noticing import count_given_back, note_refusals
 from billing_app.billing.alerts.raising import announce
 from billing_app.billing.alerts.rule_book import RuleBook
 from billing_app.billing.errors import DeniedError
+from billing_app.billing.executions.directory import Targets
 from billing_app.billing.executions.requests import (
+    CHECK,
     Accepted,
     Decision,
     Refund,
@@ -53,17 +55,20 @@ class AlertWatch:
         self,
         requests: Sequence[Request],
         decisions: Sequence[Decision],
-        accounts: Sequence[int],
+        targets: Targets,
         alerted: Collection[int],
     ) -> None:
-        """A batch is committed; `accounts`: of each request, 0 when there is none. Never waits."""
+        """A batch is committed; `alerted`: accounts with new alerts that no worker has heard of.
+        Never waits."""
         self.rule_book.keep_fresh()
-        for request, decision, account in zip(requests, decisions, accounts, strict=True):
+        for request, decision in zip(requests, decisions, strict=True):
             if type(decision) is Accepted:
-                if type(request) in (Release, Refund) and not decision.replayed:
-                    self._given_back[account] += 1
-            elif isinstance(decision, DeniedError):
-                self._refused.add((account, decision.code))
+                if isinstance(request, (Release, Refund)) and not decision.replayed:
+                    self._given_back[request.account_id] += 1
+            elif isinstance(decision, DeniedError) and isinstance(request, CheckRequest):
+                account = targets[request.organization_id, request.user_id]
+                if request.mode is not CHECK and isinstance(account, int):
+                    self._refused.add((account, decision.code))
         self._alerted.update(alerted)
         if (self._alerted or self._given_back or self._refused) and self._writing is None:
             self._writing = asyncio.create_task(self._write(), name="alert watch")

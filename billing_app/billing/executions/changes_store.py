@@ -5,7 +5,7 @@ from typing import Any
 
 from msgspec.structs import astuple
 
-from billing_app.billing.executions import crossings_store
+from billing_app.billing.executions import happenings
 from billing_app.billing.executions.driver import Connection, columns
 from billing_app.billing.executions.requests import HASH_BYTES
 from billing_app.billing.executions.state import Changes, KeyRow, LedgerState
@@ -49,8 +49,7 @@ async def apply(
         is_shown = await _apply_counts(connection, sql, ledger, moved, changes)
     await _apply_reservations(connection, sql, ledger, changes)
     await _apply_overage(connection, sql, changes)
-    if changes.crossings:
-        await crossings_store.write(connection, sql, ledger, changes)
+    await happenings.write(connection, sql, ledger, changes)
     if changes.denied:
         denied = sorted((*key, count) for key, count in changes.denied.items())
         await connection.execute(sql.deny, changes.now, *columns(denied, 5))

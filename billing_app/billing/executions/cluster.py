@@ -17,7 +17,7 @@ from billing_app.billing.executions.by_shard import NOT_DECIDED
 from billing_app.billing.executions.decision_metrics import count_waits
 from billing_app.billing.executions.directory import Directory
 from billing_app.billing.executions.driver import Connection
-from billing_app.billing.executions.group_commit import GroupCommit, Lane, Spent
+from billing_app.billing.executions.group_commit import Alerts, GroupCommit, Lane, Spent
 from billing_app.billing.executions.node_lanes import (
     DirectoryLane,
     Form,
@@ -43,10 +43,13 @@ log = structlog.get_logger(__name__)
 class Cluster:
     """Sends each request to the node that holds its account, as the directory's map says."""
 
-    def __init__(self, database_url: str, directory: Directory, spent: Spent | None) -> None:
+    def __init__(
+        self, database_url: str, directory: Directory, spent: Spent | None, alerts: Alerts | None
+    ) -> None:
         self._database_url = database_url
         self._directory = directory
         self._spent = spent
+        self._alerts = alerts
         self._writes: dict[Node, GroupCommit] = {}
         self._checks: dict[Node, GroupCommit] = {}
         self._accounts = GroupCommit("directory", self._open_directory, count=count_waits)
@@ -158,7 +161,12 @@ class Cluster:
         async def open_lane(is_more_waiting: Callable[[], bool]) -> Lane:
             connection, form = await self._connect(node)
             return NodeWritingLane(
-                connection, self._directory, is_more_waiting, form=form, spent=self._spent
+                connection,
+                self._directory,
+                is_more_waiting,
+                form=form,
+                spent=self._spent,
+                alerts=self._alerts,
             )
 
         return open_lane

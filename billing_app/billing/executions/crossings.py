@@ -64,8 +64,10 @@ def watch_accounts(ledger: LedgerState, book: RuleBook | None) -> None:
     if book is None:
         return
     for account in ledger.accounts.values():
-        own = book.own(account.id)
-        rules = book.of_offer(_offer_version(account, ledger.now)) if own is None else own
+        rules = book.own(account.id)
+        if rules is None:
+            by_offer = book.has_offer_rules
+            rules = book.of_offer(_offer_version(account, ledger.now) if by_offer else None)
         account.watched = Watched(rules, _overage_price(account, book))
 
 

@@ -8,13 +8,14 @@ import asyncio
 import time
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Final
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from typing import Final, Protocol
 
 import asyncpg  # pyright: ignore[reportMissingTypeStubs]
 import structlog
 
 from billing_app import tracing
+from billing_app.billing.alerts.rule_book import RuleBook
 from billing_app.billing.errors import CannotDecideError
 from billing_app.billing.executions import store
 from billing_app.billing.executions.decision_metrics import (
@@ -58,6 +59,23 @@ Spent = Callable[[Iterable[int]], None]
 """Is given the accounts whose executions were used or held, once that is committed."""
 
 
+class Alerts(Protocol):
+    """Follows what was decided, for alerts (alerts/watch.py)."""
+
+    @property
+    def rule_book(self) -> RuleBook: ...
+
+    def committed(
+        self,
+        requests: Sequence[Request],
+        decisions: Sequence[Decision],
+        targets: Targets,
+        alerted: Collection[int],
+    ) -> None:
+        """`alerted`: accounts with new alerts that no worker has heard of. Never waits."""
+        ...
+
+
 class Lane(ABC):
     """One connection; a batch is one transaction."""
 
@@ -94,9 +112,11 @@ class WritingLane(Lane):
         is_more_waiting: Callable[[], bool],
         *,
         spent: Spent | None = None,
+        alerts: Alerts | None = None,
     ) -> None:
         super().__init__(connection, directory)
         self._spent = spent
+        self._alerts = alerts
         self._transactions = Transactions(connection, is_more_waiting)
         self._read_keys_first_until = 0.0
 
@@ -120,12 +140,21 @@ class WritingLane(Lane):
                 connection, self._directory, requests, targets, read_keys_first=read_keys_first
             )
         self._directory.keep(new)
-        self._report_spent(targets)
+        self._report(requests, decisions, targets, ())
         return decisions
 
-    def _report_spent(self, targets: Targets) -> None:
+    def _report(
+        self,
+        requests: Sequence[Request],
+        decisions: Sequence[Decision],
+        targets: Targets,
+        alerted: Collection[int],
+    ) -> None:
+        """What was committed, to those who follow it."""
         if self._spent is not None:
             self._spent([account for account in targets.values() if isinstance(account, int)])
+        if self._alerts is not None:
+            self._alerts.committed(requests, decisions, targets, alerted)
 
 
 class ReadLane(Lane):

@@ -17,7 +17,14 @@ from billing_app.billing.executions.by_shard import account_of, targets_of
 from billing_app.billing.executions.decide import decide
 from billing_app.billing.executions.directory import Directory, Targets
 from billing_app.billing.executions.driver import Connection
-from billing_app.billing.executions.group_commit import RETRY, Lane, ReadLane, Spent, WritingLane
+from billing_app.billing.executions.group_commit import (
+    RETRY,
+    Alerts,
+    Lane,
+    ReadLane,
+    Spent,
+    WritingLane,
+)
 from billing_app.billing.executions.requests import (
     Accepted,
     CheckRequest,
@@ -55,8 +62,9 @@ class NodeWritingLane(WritingLane):
         *,
         form: Form,
         spent: Spent | None = None,
+        alerts: Alerts | None = None,
     ) -> None:
-        super().__init__(connection, directory, is_more_waiting, spent=spent)
+        super().__init__(connection, directory, is_more_waiting, spent=spent, alerts=alerts)
         self._form = form
         self._locked_until: dict[int, float] = {}
         if form is through_coordinator:
@@ -85,6 +93,7 @@ class NodeWritingLane(WritingLane):
     ) -> list[Decision]:
         targets = kept_targets(self._directory, requests)
         shard = shard_of(self._directory, requests, targets)
+        alerted: set[int] = set()
         async with self._transactions as connection:
             decisions = await store.decide_in_transaction(
                 connection,
@@ -93,8 +102,9 @@ class NodeWritingLane(WritingLane):
                 targets,
                 read_keys_first=read_keys_first,
                 sql=self._form(shard),
+                alerted=alerted,
             )
-        self._report_spent(targets)
+        self._report(requests, decisions, targets, alerted)
         return decisions
 
     async def _is_moving(self, shard: Shard) -> bool:

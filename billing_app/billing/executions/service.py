@@ -22,6 +22,7 @@ from billing_app.billing.executions.group_commit import (
     LOST_CONNECTION,
     TRANSIENT,
     UNREACHABLE,
+    Alerts,
     GroupCommit,
     Lane,
     ReadLane,
@@ -63,15 +64,24 @@ class Ledger:
 class Executions:
     """One per process: a queue for requests that write, and one for checks."""
 
-    def __init__(self, database_url: str, terms: TrialTerms, spent: Spent | None = None) -> None:
+    def __init__(
+        self,
+        database_url: str,
+        terms: TrialTerms,
+        spent: Spent | None = None,
+        alerts: Alerts | None = None,
+    ) -> None:
         """`database_url` is `postgresql://…`. Nothing connects before the first request."""
         self._database_url = database_url
         self._spent = spent
-        self._directory = Directory(terms)
+        self._alerts = alerts
+        self._directory = Directory(terms, alerts.rule_book if alerts else None)
 
         async def open_writing(is_more_waiting: Callable[[], bool]) -> Lane:
             connection = await store.connect(database_url)
-            return WritingLane(connection, self._directory, is_more_waiting, spent=spent)
+            return WritingLane(
+                connection, self._directory, is_more_waiting, spent=spent, alerts=alerts
+            )
 
         async def open_reading(_: Callable[[], bool]) -> Lane:
             return ReadLane(await store.connect(database_url), self._directory)
@@ -135,6 +145,7 @@ class Executions:
             ledger = Ledger(connection, self._directory)
             async with connection.transaction():
                 await store.find_shards(connection, self._directory)
+                await self._read_rules()
                 yield ledger
             if self._spent is not None:
                 self._spent(ledger.account_ids)
@@ -164,6 +175,7 @@ class Executions:
 
     async def _look_for_cluster(self) -> None:
         try:
+            await self._read_rules()
             connection = await store.connect(self._database_url)
             try:
                 shards = await self._directory.find_shards(connection)
@@ -174,10 +186,16 @@ class Executions:
             raise CannotDecideError(UNREACHABLE) from None
         else:
             if shards is not None:
-                self._cluster = Cluster(self._database_url, self._directory, self._spent)
+                self._cluster = Cluster(
+                    self._database_url, self._directory, self._spent, self._alerts
+                )
             self._is_cluster_known = True
         finally:
             self._finding = None
+
+    async def _read_rules(self) -> None:
+        if self._alerts is not None:
+            await self._alerts.rule_book.load()
 
     def _is_read_only(self, request: Request) -> bool:
         return (

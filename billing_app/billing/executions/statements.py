@@ -230,6 +230,17 @@ FROM unnest($2::bigint[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::
      AS raised (account_id, number, kind, rule, figures, is_cleared)
 """)
 
+# As account_events.outbox.APPEND, which announces in the same statement: the coordinator cannot.
+APPEND_EVENTS: Final = _arrays_as_text("""
+INSERT INTO account_events (account_id, id, type, data, dedup_key, created_at)
+SELECT account_id, id, type, data::jsonb, dedup_key, created_at
+FROM unnest($1::bigint[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::timestamptz[])
+     AS event (account_id, id, type, data, dedup_key, created_at)
+ON CONFLICT (account_id, dedup_key) DO NOTHING
+""")
+
+ANNOUNCE: Final = "SELECT pg_notify($1, $2)"
+
 ORGANIZATION_ACCOUNTS: Final = """
 SELECT organization_id, id FROM accounts
 WHERE kind = 'organization' AND organization_id = ANY($1::text[])
@@ -291,6 +302,7 @@ class Statements(msgspec.Struct, frozen=True):
     settle: str
     clear_alerts: str
     raise_alerts: str
+    append_events: str
     shard: int = 0
     is_routed: bool = False
 
@@ -317,6 +329,7 @@ _STATEMENTS: Final = {
     "settle": SETTLE,
     "clear_alerts": CLEAR_ALERTS,
     "raise_alerts": RAISE_ALERTS,
+    "append_events": APPEND_EVENTS,
 }
 _PLAIN: Final = {
     name: _ROUTE.sub("", statement).replace(_HERE, "") for name, statement in _STATEMENTS.items()

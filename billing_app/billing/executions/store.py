@@ -180,7 +180,7 @@ async def decide_in_transaction(
 ) -> list[Decision]:
     """Lock, decide, write. The caller has begun the transaction, and commits.
 
-    Accounts with new alerts are added to `alerted`.
+    Accounts with new alerts that no worker has heard of are added to `alerted`.
 
     On a cluster, all requests are about accounts of one shard, and `sql` reaches that. Without
     `read_keys_first`, the keys of check requests are assumed to be new. When one is not, this
@@ -197,7 +197,7 @@ async def decide_in_transaction(
     is_shown = await changes_store.apply(connection, sql, ledger, changes)
     if sql.shard and not is_shown:
         _require_here(await connection.fetch(sql.clock))
-    if alerted is not None:
+    if alerted is not None and sql.shard:
         alerted.update(crossing.account_id for crossing in changes.crossings)
     return decisions
 

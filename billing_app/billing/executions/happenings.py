@@ -1,0 +1,113 @@
+"""What decisions bring about besides counting: alerts, and events of accounts. Written in the
+transaction of the decisions, with statements of their own only when something happened."""
+
+from typing import Any
+
+import msgspec
+
+from billing_app.billing import ids
+from billing_app.billing.account_events import outbox
+from billing_app.billing.account_events.event_types import EventType
+from billing_app.billing.account_events.outbox import NewEvent, event_row
+from billing_app.billing.alerts.raising import CHANNEL
+from billing_app.billing.alerts.rules import BALANCE_KINDS, Crossing, figures_of
+from billing_app.billing.executions.driver import Connection, columns
+from billing_app.billing.executions.state import Changes, LedgerState, PlanBalance
+from billing_app.billing.executions.statements import ANNOUNCE, Statements
+
+Event = tuple[int, NewEvent]
+"""Of an account."""
+
+
+async def write(
+    connection: Connection, sql: Statements, ledger: LedgerState, changes: Changes
+) -> None:
+    """Without rules (`watched`), there is nobody to tell."""
+    events = _plan_events(ledger, changes)
+    if changes.crossings:
+        await _write_alerts(connection, sql, ledger, changes)
+        events += _balance_events(changes)
+    if events:
+        rows = [event_row(account_id, event, changes.now) for account_id, event in events]
+        await connection.execute(sql.append_events, *columns(rows, 6))
+        await connection.execute(ANNOUNCE, outbox.CHANNEL, "")
+
+
+async def _write_alerts(
+    connection: Connection, sql: Statements, ledger: LedgerState, changes: Changes
+) -> None:
+    crossings = [each for each in changes.crossings if each.rule is not None]
+    crossed = sorted({(each.account_id, each.key) for each in crossings})
+    if not crossed:
+        return
+    accounts = sql.accounts(ledger.accounts)
+    await connection.execute(sql.clear_alerts, changes.now, *columns(crossed, 2), *accounts)
+    rows = [
+        _alert(crossing, crossings[place + 1 :])
+        for place, crossing in enumerate(crossings)
+        if crossing.is_met
+    ]
+    if rows:
+        await connection.execute(sql.raise_alerts, changes.now, *columns(rows, 6))
+        await connection.execute(ANNOUNCE, CHANNEL, "")
+
+
+def _alert(crossing: Crossing, later: list[Crossing]) -> tuple[Any, ...]:
+    """Account, number, kind, rule, figures, and whether the batch itself cleared it again."""
+    assert crossing.rule is not None
+    place = (crossing.account_id, crossing.key)
+    is_cleared = any(not each.is_met and (each.account_id, each.key) == place for each in later)
+    figures = msgspec.json.encode(
+        figures_of(crossing.rule, crossing.level, crossing.price)
+    ).decode()
+    kind = str(crossing.rule.kind)
+    return crossing.account_id, crossing.number, kind, crossing.key, figures, is_cleared
+
+
+def _balance_events(changes: Changes) -> list[Event]:
+    """balance.low at a rule's threshold, balance.depleted at zero, balance.recovered above them."""
+    events: list[Event] = []
+    for crossing in changes.crossings:
+        data: dict[str, Any] = {
+            "executions_left": crossing.level.left,
+            "executions_total": crossing.level.total,
+        }
+        if crossing.rule is None:
+            kind = EventType.BALANCE_DEPLETED if crossing.is_met else EventType.BALANCE_RECOVERED
+        elif crossing.rule.kind in BALANCE_KINDS:
+            kind = EventType.BALANCE_LOW if crossing.is_met else EventType.BALANCE_RECOVERED
+            data |= {"rule": str(crossing.rule.kind), "threshold": crossing.rule.value}
+        else:
+            continue
+        events.append((crossing.account_id, NewEvent(kind, data)))
+    return events
+
+
+def _plan_events(ledger: LedgerState, changes: Changes) -> list[Event]:
+    events: list[Event] = []
+    for account in ledger.accounts.values():
+        for plan in account.plans:
+            if plan.moved and plan.began_at == changes.now:
+                key = outbox.plan_started_key(plan.sequence)
+                events.append((account.id, _event(EventType.PLAN_STARTED, account.id, plan, key)))
+            if plan.turned and plan.ended_at is not None:
+                key = outbox.plan_ended_key(plan.sequence, plan.ended_at)
+                events.append((account.id, _event(EventType.PLAN_ENDED, account.id, plan, key)))
+    return events
+
+
+def _event(kind: EventType, account_id: int, plan: PlanBalance, key: str) -> NewEvent:
+    data: dict[str, Any] = {
+        "plan": {
+            "id": ids.encode(ids.PLAN, account_id, plan.sequence),
+            "type": plan.type,
+            "name": plan.name,
+            "executions_total": plan.executions,
+            "executions_used": plan.used,
+            "starts_at": plan.starts_at,
+            "ends_at": plan.ends_at,
+            "ended_at": plan.ended_at,
+            "ended_because": plan.ended_because,
+        }
+    }
+    return NewEvent(kind, data, key)
