@@ -26,6 +26,8 @@ from billing_app.billing.subscriptions.service import Subscriptions
 from billing_app.billing.subscriptions.top_up_watch import TopUpWatch
 from billing_app.billing.subscriptions.top_ups import TopUps
 from billing_app.billing.usage.polled import PolledUsage
+from billing_app.billing.webhooks_out.deliveries import WebhookDeliveries
+from billing_app.billing.webhooks_out.endpoints import WebhookEndpoints
 from billing_app.db.embedded import database_url
 from billing_app.db.engine import Database
 from billing_app.db.read_pool import ReadPool
@@ -61,6 +63,8 @@ class Services:
     top_ups: TopUps
     top_up_watch: TopUpWatch
     alert_watch: AlertWatch
+    webhook_endpoints: WebhookEndpoints
+    webhook_deliveries: WebhookDeliveries
 
     async def close(self) -> None:
         await self.executions.close()
@@ -127,6 +131,8 @@ def build_services(settings: Settings, url: str) -> Services:
         top_ups=top_ups,
         top_up_watch=top_up_watch,
         alert_watch=alert_watch,
+        webhook_endpoints=WebhookEndpoints(database, allow_private=settings.webhook_allow_private),
+        webhook_deliveries=WebhookDeliveries(database),
     )
 
 

@@ -18,6 +18,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 DEMO_DEFAULTS: Final = {
     "TRIAL_PLAN_EXECUTIONS": "1000",
     "PUBLIC_ORG_ID": "public",
+    "WEBHOOK_ALLOW_PRIVATE": "true",
 }
 # Where the product of somebody who tries portal links usually runs.
 DEMO_PRODUCTS: Final = ("http://localhost:5000", "http://localhost:8000", "http://localhost:8080")
@@ -97,6 +98,7 @@ class Settings(BaseSettings):
     product_name: str = Field(default="", max_length=100)
     portal_return_origins: str = ""
     portal_frame_origins: str = ""
+    webhook_allow_private: bool = False
     reflex_redis_url: str | None = None
     session_days: int = Field(default=30, ge=1, le=365)
     idempotency_retention_days: int = Field(default=400, ge=1)

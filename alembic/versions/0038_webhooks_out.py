@@ -113,7 +113,9 @@ def _create_webhook_deliveries() -> None:
         sa.Column("body", sa.String(), nullable=False),
         sa.Column("status", sa.String(), nullable=False),
         sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("round", sa.Integer(), nullable=False),
         sa.Column("attempts_before", sa.Integer(), nullable=False),
+        sa.Column("is_queued", sa.Boolean(), nullable=False),
         sa.Column("response_status", sa.Integer()),
         _instant("next_attempt_at", nullable=True),
         _instant("delivered_at", nullable=True),
@@ -139,10 +141,10 @@ def _create_webhook_deliveries() -> None:
     op.create_index(f"ix_{table}_endpoint_id", table, ["endpoint_id", "created_at", "id"])
     op.create_index(f"ix_{table}_created_at", table, ["created_at"])
     op.create_index(
-        f"ix_{table}_pending",
+        f"ix_{table}_unqueued",
         table,
         ["endpoint_id", "created_at"],
-        postgresql_where=sa.text("status = 'pending'"),
+        postgresql_where=sa.text("NOT is_queued"),
     )
 
 

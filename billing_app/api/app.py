@@ -32,6 +32,7 @@ from billing_app.api import (
     top_ups,
     usage,
     users,
+    webhook_endpoints,
     webhooks,
 )
 from billing_app.api.polled_reads import PolledReads
@@ -63,7 +64,8 @@ def create_app() -> "request_limits.RequestLimits":
     paying = (subscriptions, overage, top_ups, webhooks)
     provisioning = (organizations, users, granted_plans, portal_links)
     signing_in = (sign_in, password_resets, email_links)
-    for module in (*reading, *paying, *provisioning, *signing_in, *staff.modules):
+    telling = (webhook_endpoints,)
+    for module in (*reading, *paying, *provisioning, *telling, *signing_in, *staff.modules):
         api.include_router(module.router)
     errors.install(api)
     openapi.install(api)

@@ -16,6 +16,7 @@ from billing_app.billing.identity import email_changes, email_links, password_re
 from billing_app.billing.mail import Mailer
 from billing_app.billing.subscriptions import debit_mails
 from billing_app.billing.subscriptions.installation import may_write
+from billing_app.billing.webhooks_out import recipients
 from billing_app.composition import Services, get_services
 from billing_app.jobs import webhooks
 from billing_app.jobs.enqueueing import enqueue, enqueue_if_possible
@@ -26,6 +27,7 @@ PASSWORD_CHANGED: Final = "mail_password_changed"  # noqa: S105
 EMAIL_LINK: Final = "mail_email_link"
 EMAIL_CHANGED: Final = "mail_email_changed"
 BANK_DECISION: Final = "mail_bank_decision"
+ENDPOINT_DISABLED: Final = "mail_endpoint_disabled"
 MAX_ATTEMPTS: Final = 7
 FIRST_RETRY_SECONDS: Final = 2.0
 BACKOFF: Final = 3.0
@@ -111,6 +113,17 @@ async def send_bank_decision(
     )
 
 
+@mail_workflow(ENDPOINT_DISABLED)
+async def send_endpoint_disabled(
+    services: Services, mailer: Mailer, endpoint_id: str, email: str
+) -> None:
+    """That a webhook endpoint was switched off."""
+    site = services.settings.public_url
+    await recipients.mail_disabled(
+        services.database, mailer, endpoint_id=endpoint_id, email=email, site=site
+    )
+
+
 @DBOS.step()
 async def queue_bank_decisions(now: datetime) -> int:
     services, mail_queue = get_services(), get_mail_queue()
@@ -132,8 +145,8 @@ def register_queue() -> None:
 
 
 class DbosMailQueue:
-    """Implements billing's MailQueue and DecisionQueue: a job for each mail, in the caller's
-    transaction."""
+    """Implements billing's MailQueue, DecisionQueue and EndpointMailQueue: a job for each mail, in
+    the caller's transaction."""
 
     def __init__(self, client: DBOSClient) -> None:
         self._client = client
@@ -159,6 +172,9 @@ class DbosMailQueue:
     async def bank_decision(self, session: AsyncSession, account_id: int, invoice_id: str) -> None:
         """Raises sqlalchemy's ProgrammingError where no worker has ever run."""
         await self._enqueue(session, BANK_DECISION, account_id, invoice_id)
+
+    async def endpoint_disabled(self, session: AsyncSession, endpoint_id: str, email: str) -> None:
+        await self._try_to_enqueue(session, ENDPOINT_DISABLED, endpoint_id, email)
 
     async def _enqueue(self, session: AsyncSession, workflow: str, *args: Any) -> None:
         await enqueue(session, self._client, _options(workflow), *args)

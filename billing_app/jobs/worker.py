@@ -14,6 +14,7 @@ from dbos import DBOS, DBOSConfig, ScheduleInput
 from prometheus_client import start_http_server
 
 from billing_app import logs, tracing
+from billing_app.billing.account_events import outbox
 from billing_app.billing.executions.verification import verify
 from billing_app.billing.plans.early_ends import reopen_early_ended
 from billing_app.billing.retention import (
@@ -33,6 +34,7 @@ from billing_app.jobs import (
     listening,
     mail,
     metrics,
+    outgoing_webhooks,
     overage,
     reconciliation,
     retention,
@@ -57,6 +59,7 @@ FIGURES: Final = "refresh-figures"
 SWEEP: Final = "sweep-webhooks"
 TOP_UPS: Final = "top-up"
 MAILS: Final = "mail-bank-decisions"
+EVENTS: Final = "dispatch-account-events"
 
 COALESCE_SECONDS: Final = 1.0
 SECONDS_OF_MINUTE: Final = 60
@@ -240,12 +243,12 @@ def launch(database_url: str, *, rest_seconds: float, sweep_seconds: int) -> Non
     takeover.hold()
     DBOS.launch()
     takeover.start()
-    for module in (webhooks, staff, mail, overage, customers):
+    for module in (webhooks, staff, mail, overage, customers, outgoing_webhooks):
         module.register_queue()
     _listen(dbos, database_url, rest_seconds)
     DBOS.apply_schedules([*SCHEDULES, *_sweeps(sweep_seconds)])
     # What arrived while no worker ran need not wait for the next minute.
-    for name in (SWEEP, TOP_UPS, FIGURES):
+    for name in (SWEEP, TOP_UPS, EVENTS, FIGURES):
         DBOS.trigger_schedule(name)
 
 
@@ -256,16 +259,26 @@ def _sweeps(seconds: int) -> list[ScheduleInput]:
         {"schedule_name": TOP_UPS, "workflow_fn": overage.top_up, "schedule": schedule},
         {"schedule_name": SWEEP, "workflow_fn": webhooks.sweep_webhooks, "schedule": schedule},
         {"schedule_name": MAILS, "workflow_fn": mail.mail_bank_decisions, "schedule": schedule},
+        {
+            "schedule_name": EVENTS,
+            "workflow_fn": outgoing_webhooks.sweep_account_events,
+            "schedule": schedule,
+        },
     ]
 
 
 def _listen(dbos: DBOS, database_url: str, rest_seconds: float) -> None:
-    """Rest until jobs are announced, where they are; buy top-ups that are announced."""
+    """Rest until jobs are announced, where they are; buy top-ups and tell events that are."""
+    events = outgoing_webhooks.Announcements(database_url)
+    events.start()
 
-    def heard(_channel: str, payload: str) -> None:
-        overage.enqueue_top_up(database_url, payload)
+    def heard(channel: str, payload: str) -> None:
+        if channel == outbox.CHANNEL:
+            events.hear()
+        else:
+            overage.enqueue_top_up(database_url, payload)
 
     pace = Pace(rest_seconds)
     if listening.install(database_url):
         pace.adopt(dbos)
-    listening.listen(database_url, pace, [top_ups.CHANNEL], heard)
+    listening.listen(database_url, pace, [top_ups.CHANNEL, outbox.CHANNEL], heard)

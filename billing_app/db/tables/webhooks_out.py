@@ -41,7 +41,8 @@ class WebhookEndpoint(SQLModel, table=True):
 class WebhookDelivery(SQLModel, table=True):
     """One event for one endpoint: the same `message_id` and `body` at every attempt.
 
-    `attempts_before`: those of earlier rounds of retries; a redelivery begins a new one.
+    `round`: of retries; each redelivery begins a new one, and `attempts_before` counts those of
+    earlier rounds. `is_queued` False: pending, and a worker has no job for the next attempt yet.
     """
 
     __tablename__ = "webhook_deliveries"  # pyright: ignore[reportAssignmentType]
@@ -53,10 +54,10 @@ class WebhookDelivery(SQLModel, table=True):
         Index("ix_webhook_deliveries_endpoint_id", "endpoint_id", "created_at", "id"),
         Index("ix_webhook_deliveries_created_at", "created_at"),
         Index(
-            "ix_webhook_deliveries_pending",
+            "ix_webhook_deliveries_unqueued",
             "endpoint_id",
             "created_at",
-            postgresql_where=text("status = 'pending'"),
+            postgresql_where=text("NOT is_queued"),
         ),
     )
 
@@ -67,7 +68,9 @@ class WebhookDelivery(SQLModel, table=True):
     body: str
     status: str
     attempts: int = Field(default=0)
+    round: int = Field(default=0)
     attempts_before: int = Field(default=0)
+    is_queued: bool = Field(default=False)
     response_status: int | None = None
     next_attempt_at: datetime | None = instant(nullable=True)
     delivered_at: datetime | None = instant(nullable=True)
