@@ -23,7 +23,9 @@ from billing_app.pages.staff.offers import staff_offers
 from billing_app.pages.staff.operations import staff_operations
 from billing_app.pages.staff.overview import staff_overview
 from billing_app.pages.staff.team import staff_team
+from billing_app.pages.staff.webhooks import staff_webhooks
 from billing_app.pages.usage_stats import usage_stats
+from billing_app.pages.webhooks import webhooks
 from billing_app.reverse_proxy import ReverseProxy, lifespan_of
 from billing_app.socket_pings import end_pings_with_sockets
 from billing_app.states.auth_forms import AuthFormState
@@ -41,7 +43,9 @@ from billing_app.states.staff.offers import StaffOffersState, StaffOfferState
 from billing_app.states.staff.operations import StaffOperationsState
 from billing_app.states.staff.overview import StaffOverviewState
 from billing_app.states.staff.team import StaffTeamState
+from billing_app.states.staff.webhooks import StaffWebhooksState
 from billing_app.states.usage_stats import UsageStatsState
+from billing_app.states.webhooks import WebhooksState
 
 api = create_app()
 
@@ -79,6 +83,12 @@ PAGES = (
         "Details",
         [DetailsFormState.dismiss_done, DetailsState.load],
     ),
+    (
+        webhooks,
+        routes.WEBHOOKS_PAGE,
+        "Webhooks",
+        [WebhooksState.begin, WebhooksState.load],
+    ),
     (sign_in, routes.SIGN_IN, "Sign in", AuthFormState.load),
     (sign_up, routes.SIGN_UP, "Start a trial", AuthFormState.load),
     (
@@ -111,6 +121,12 @@ STAFF_PAGES = (
     (staff_operations, routes.STAFF_OPERATIONS, "Operations", StaffOperationsState.load),
     (staff_audit, routes.STAFF_AUDIT, "Audit", StaffAuditState.load),
     (staff_team, routes.STAFF_TEAM, "Team", StaffTeamState.load),
+    (
+        staff_webhooks,
+        routes.STAFF_WEBHOOKS,
+        "Webhooks",
+        [StaffWebhooksState.begin, StaffWebhooksState.load],
+    ),
 )
 for pages, site in ((PAGES, "Billing"), (STAFF_PAGES, "Staff console")):
     for page, route, title, on_load in pages:

@@ -132,11 +132,16 @@ def _menu(state: Any, item: ObjectVar[EndpointItem]) -> rx.Component:
 
 
 def _deliveries(state: Any) -> rx.Component:
-    statuses = [rx.el.option("All statuses", value="")] + [
-        rx.el.option(label, value=status.value) for status, (label, _) in DELIVERY_STATUSES.items()
+    statuses: list[rx.Component] = [
+        rx.el.option("All statuses", value=""),
+        *[
+            rx.el.option(label, value=status.value)
+            for status, (label, _) in DELIVERY_STATUSES.items()
+        ],
     ]
-    types = [rx.el.option("All events", value="")] + [
-        rx.el.option(each.value, value=each.value) for each in CHOICES
+    types: list[rx.Component] = [
+        rx.el.option("All events", value=""),
+        *[rx.el.option(each.value, value=each.value) for each in CHOICES],
     ]
     is_filtered = (state.chosen_status != "") | (state.chosen_type != "")
     return card(

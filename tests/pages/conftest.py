@@ -117,6 +117,7 @@ def running_app(server_url: str, database_template: str, mailbox: Mailbox) -> It
         PORTAL_RETURN_ORIGINS="https://app.acme.test",
         PORTAL_FRAME_ORIGINS="https://app.acme.test",
         PRODUCT_NAME="Acme",
+        WEBHOOK_ALLOW_PRIVATE="true",
         **mailbox.environment,
         **QUICK_PAGES,
     )

@@ -21,6 +21,7 @@ from billing_app.billing.executions.directory import Targets
 from billing_app.billing.executions.requests import (
     CHECK,
     Accepted,
+    CheckRequest,
     Decision,
     Refund,
     Release,

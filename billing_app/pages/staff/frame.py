@@ -14,11 +14,10 @@ from billing_app.pages.frame import (
     known,
     navigation,
     page_name,
-    person_menu,
-    sign_out_forms,
     unreadable,
     viewing_banner,
 )
+from billing_app.pages.menus import person_menu, sign_out_forms
 
 PAGES: Final = (
     (routes.STAFF, "Overview", "gauge"),
@@ -27,6 +26,7 @@ PAGES: Final = (
     (routes.STAFF_OPERATIONS, "Operations", "activity"),
     (routes.STAFF_AUDIT, "Audit", "scroll-text"),
     (routes.STAFF_TEAM, "Team", "shield-check"),
+    (routes.STAFF_WEBHOOKS, "Webhooks", "webhook"),
 )
 
 
