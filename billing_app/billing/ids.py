@@ -11,11 +11,12 @@ ACCOUNT: Final = "acc_"
 EVENT: Final = "evt_"
 PLAN: Final = "pln_"
 RESERVATION: Final = "rsv_"
+ALERT: Final = "alr_"
 
 MAX_NUMBER: Final = 2**63 - 1
 _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 _OURS: Final = re.compile(
-    rf"(?:org|usr)_[{_ALPHABET}]{{16}}|(?:acc|evt|pln|rsv)_[0-9a-f]{{16,32}}", re.ASCII
+    rf"(?:org|usr)_[{_ALPHABET}]{{16}}|(?:acc|evt|pln|rsv|alr)_[0-9a-f]{{16,32}}", re.ASCII
 )
 _BODY: Final = re.compile(r"([0-9a-f]{16})([0-9a-f]{1,16})?", re.ASCII)
 

@@ -26,10 +26,14 @@ MakeDatabase = Callable[[], str]
 # The audit log also tells of what is no account's; staff type words and look for accounts.
 # A view is a session's. Accounts near their limit are a copy that staff sort. A link is
 # found by its token, free offers by when they refill, a person's trial among those of all accounts.
+# A person's alerts are those of all their accounts, and rules are read that changed since then.
 LOOK_UPS = [
     "ix_account_profiles_refills_at",
     "ix_accounts_near_limit_executions",
     "ix_accounts_near_limit_left",
+    "ix_alert_deliveries_created_at",
+    "ix_alert_deliveries_user_id",
+    "ix_alert_rules_updated_at",
     "ix_audit_entries_action",
     "ix_audit_entries_actor_id",
     "ix_audit_entries_at",

@@ -26,6 +26,11 @@ async def effective_rules(session: AsyncSession, account_id: int, now: datetime)
     own = await session.get(AlertRules, account_id, populate_existing=True)
     if own is not None and own.rules is not None:
         return RuleSet(parse_rules(own.rules))
+    return await default_rules(session, account_id, now)
+
+
+async def default_rules(session: AsyncSession, account_id: int, now: datetime) -> RuleSet:
+    """Of the offer of the plan that is used next, or else of every offer."""
     connection = await session.connection()
     offer_id = await connection.scalar(OFFER, {"account": account_id, "now": now})
     values = {"offer": offer_id or EVERY_OFFER, "every": EVERY_OFFER}

@@ -37,18 +37,20 @@ async def _write_alerts(
     connection: Connection, sql: Statements, ledger: LedgerState, changes: Changes
 ) -> None:
     crossings = [each for each in changes.crossings if each.rule is not None]
-    crossed = sorted({(each.account_id, each.key) for each in crossings})
-    if not crossed:
+    if not crossings:
         return
+    # By the first crossing of each rule: what the batch itself raises is cleared as it is written.
+    first = {(each.account_id, each.key): each.is_met for each in reversed(crossings)}
+    crossed = sorted((*place, is_met) for place, is_met in first.items())
     accounts = sql.accounts(ledger.accounts)
-    await connection.execute(sql.clear_alerts, changes.now, *columns(crossed, 2), *accounts)
+    await connection.execute(sql.clear_alerts, changes.now, *columns(crossed, 3), *accounts)
     rows = [
         _alert(crossing, crossings[place + 1 :])
         for place, crossing in enumerate(crossings)
         if crossing.is_met
     ]
     if rows:
-        await connection.execute(sql.raise_alerts, changes.now, *columns(rows, 6))
+        await connection.execute(sql.raise_alerts, changes.now, *columns(rows, 6), *accounts)
         await connection.execute(ANNOUNCE, CHANNEL, "")
 
 

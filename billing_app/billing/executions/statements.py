@@ -213,22 +213,33 @@ WHERE reservations.account_id = settled.account_id AND reservations.number = set
       /*route reservations.account_id*/
 """)
 
-# Also of alerts that are raised again: an old process may not have cleared the one before.
-CLEAR_ALERTS: Final = _arrays_as_text("""
+# A batch that waited for its locks does not see a plan that was added or reopened meanwhile, and
+# the next one sees the balance higher: what crosses again within this time is the same crossing.
+_SAME_CROSSING: Final = "$1::timestamptz - interval '5 seconds'"
+
+# Also of alerts that are raised again: whoever raised the balance may not have cleared them.
+CLEAR_ALERTS: Final = _arrays_as_text(f"""
 UPDATE alerts SET cleared_at = $1::timestamptz
-FROM unnest($2::bigint[], $3::text[]) AS crossed (account_id, rule)
+FROM unnest($2::bigint[], $3::text[], $4::bool[]) AS crossed (account_id, rule, is_met)
 WHERE alerts.account_id = crossed.account_id AND alerts.rule = crossed.rule
       AND alerts.cleared_at IS NULL/*route alerts.account_id*/
-""")
+      AND (NOT crossed.is_met OR alerts.raised_at < {_SAME_CROSSING})
+""")  # noqa: S608
 
-RAISE_ALERTS: Final = _arrays_as_text("""
+RAISE_ALERTS: Final = _arrays_as_text(f"""
 INSERT INTO alerts (
     account_id, number, kind, rule, occasion, figures, raised_at, cleared_at)
 SELECT account_id, number, kind, rule, number::text, figures::jsonb, $1::timestamptz,
        CASE WHEN is_cleared THEN $1::timestamptz END
 FROM unnest($2::bigint[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::bool[])
      AS raised (account_id, number, kind, rule, figures, is_cleared)
-""")
+WHERE NOT EXISTS (
+    SELECT FROM alerts AS before
+    WHERE before.account_id = raised.account_id AND before.rule = raised.rule
+          AND before.cleared_at IS NULL AND before.raised_at >= {_SAME_CROSSING}
+          /*route before.account_id*/
+)
+""")  # noqa: S608
 
 # As account_events.outbox.APPEND, which announces in the same statement: the coordinator cannot.
 APPEND_EVENTS: Final = _arrays_as_text("""

@@ -1,8 +1,10 @@
-"""Adds plans: the one place that does, because a plan of a blocked account is blocked."""
+"""Adds plans: the one place that does, because a plan of a blocked account is blocked, and because
+alerts about the balance are cleared."""
 
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from billing_app.billing.alerts.balance import plan_added
 from billing_app.db.tables import Account, Plan
 
 
@@ -16,3 +18,4 @@ async def insert_plan(session: AsyncSession, plan: Plan) -> None:
     plan.blocked_at = (await session.exec(blocked_at.with_for_update(read=True))).one()
     session.add(plan)
     await session.flush()
+    await plan_added(session, plan, plan.created_at)

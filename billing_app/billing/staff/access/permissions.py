@@ -61,6 +61,7 @@ class Action(StrEnum):
     ARCHIVE_OFFER = _action("archive_offer", StaffRole.ADMIN)
     UNARCHIVE_OFFER = _action("unarchive_offer", StaffRole.ADMIN)
     MANAGE_WEBHOOKS = _action("manage_webhooks", StaffRole.ADMIN)
+    EDIT_ALERT_RULES = _action("edit_alert_rules", StaffRole.ADMIN)
     ADD_STAFF = _action("add_staff", StaffRole.ADMIN)
     CHANGE_ROLE = _action("change_role", StaffRole.ADMIN)
     REMOVE_STAFF = _action("remove_staff", StaffRole.ADMIN)

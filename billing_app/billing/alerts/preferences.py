@@ -1,0 +1,97 @@
+"""Which alerts a person gets by mail, and unsubscribing with one click (RFC 8058)."""
+
+import binascii
+import hmac
+import secrets
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy.dialects.postgresql import insert
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from billing_app.billing.actors import UserActor
+from billing_app.db.engine import Database
+from billing_app.db.enums import AlertKind
+from billing_app.db.tables import AlertPreferences
+
+
+@dataclass(frozen=True, slots=True)
+class MailPreferences:
+    """`wants_mail` False: no alert comes by mail. `muted`: kinds that do not."""
+
+    wants_mail: bool = True
+    muted: frozenset[AlertKind] = frozenset()
+
+    def wants(self, kind: AlertKind) -> bool:
+        return self.wants_mail and kind not in self.muted
+
+
+async def read_preferences(database: Database, actor: UserActor) -> MailPreferences:
+    async with database.reading() as session:
+        return preferences_of(await session.get(AlertPreferences, actor.user_id))
+
+
+async def set_preferences(
+    database: Database,
+    actor: UserActor,
+    *,
+    wants_mail: bool,
+    muted: Collection[AlertKind] = (),
+    now: datetime,
+) -> MailPreferences:
+    async with database.transaction() as session:
+        row = await ensure_row(session, actor.user_id, now)
+        row.wants_mail, row.updated_at = wants_mail, now
+        row.muted_kinds = sorted(str(kind) for kind in muted)
+        session.add(row)
+    return preferences_of(row)
+
+
+async def unsubscribe(database: Database, token: str, now: datetime) -> bool:
+    """No more alerts by mail for the person that the token names; False: it is not one of ours.
+    Repeating it changes nothing."""
+    user_id = _user_of(token)
+    if user_id is None:
+        return False
+    async with database.transaction() as session:
+        row = await session.get(AlertPreferences, user_id, with_for_update=True)
+        if row is None or not hmac.compare_digest(token, unsubscribe_token(row)):
+            return False
+        row.wants_mail, row.updated_at = False, now
+        session.add(row)
+    return True
+
+
+def unsubscribe_token(row: AlertPreferences) -> str:
+    """It stays valid: a mail may be read years later."""
+    user = urlsafe_b64encode(row.user_id.encode()).decode().rstrip("=")
+    return f"{user}.{hmac.digest(row.unsubscribe_key, row.user_id.encode(), 'sha256').hex()}"
+
+
+async def ensure_row(session: AsyncSession, user_id: str, now: datetime) -> AlertPreferences:
+    """The person's row, locked."""
+    statement = (
+        insert(AlertPreferences)
+        .values(user_id=user_id, unsubscribe_key=secrets.token_bytes(32), updated_at=now)
+        .on_conflict_do_nothing()
+    )
+    await (await session.connection()).execute(statement)
+    return await session.get_one(AlertPreferences, user_id, with_for_update=True)
+
+
+def preferences_of(row: AlertPreferences | None) -> MailPreferences:
+    if row is None:
+        return MailPreferences()
+    muted = frozenset(AlertKind(kind) for kind in row.muted_kinds if kind in set(AlertKind))
+    return MailPreferences(row.wants_mail, muted)
+
+
+def _user_of(token: str) -> str | None:
+    encoded = token.partition(".")[0]
+    try:
+        user = urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4)).decode()
+    except (binascii.Error, UnicodeError, ValueError):
+        return None
+    return user if token.isascii() and user and "\0" not in user else None
