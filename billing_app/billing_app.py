@@ -7,6 +7,7 @@ from starlette.types import ASGIApp
 from billing_app import routes
 from billing_app.api.app import create_app
 from billing_app.components.feedback import connection_lost
+from billing_app.pages.alerts import alerts
 from billing_app.pages.billing_dashboard import billing_dashboard
 from billing_app.pages.billing_overview import billing_overview
 from billing_app.pages.details import details
@@ -15,6 +16,7 @@ from billing_app.pages.not_found import not_found
 from billing_app.pages.password_resets import change_password, forgot_password, reset_password
 from billing_app.pages.sign_in import sign_in
 from billing_app.pages.sign_up import sign_up
+from billing_app.pages.staff.alert_rules import staff_alert_rules
 from billing_app.pages.staff.audit import staff_audit
 from billing_app.pages.staff.customer import staff_customer
 from billing_app.pages.staff.customers import staff_customers
@@ -24,10 +26,12 @@ from billing_app.pages.staff.operations import staff_operations
 from billing_app.pages.staff.overview import staff_overview
 from billing_app.pages.staff.team import staff_team
 from billing_app.pages.staff.webhooks import staff_webhooks
+from billing_app.pages.unsubscribe import unsubscribe
 from billing_app.pages.usage_stats import usage_stats
 from billing_app.pages.webhooks import webhooks
 from billing_app.reverse_proxy import ReverseProxy, lifespan_of
 from billing_app.socket_pings import end_pings_with_sockets
+from billing_app.states.alerts import AlertsState
 from billing_app.states.auth_forms import AuthFormState
 from billing_app.states.billing_dashboard import BillingDashboardState
 from billing_app.states.billing_overview import BillingOverviewState
@@ -36,6 +40,7 @@ from billing_app.states.details_form import DetailsFormState
 from billing_app.states.error_messages import show_failure
 from billing_app.states.page_states import PageStates
 from billing_app.states.session import SessionGuard
+from billing_app.states.staff.alert_rules import StaffAlertRulesState
 from billing_app.states.staff.audit import StaffAuditState
 from billing_app.states.staff.customer import StaffCustomerState
 from billing_app.states.staff.customers import StaffCustomersState
@@ -83,6 +88,7 @@ PAGES = (
         "Details",
         [DetailsFormState.dismiss_done, DetailsState.load],
     ),
+    (alerts, routes.ALERTS_PAGE, "Alerts", [AlertsState.begin, AlertsState.load]),
     (
         webhooks,
         routes.WEBHOOKS_PAGE,
@@ -103,6 +109,12 @@ PAGES = (
         routes.CONFIRM_EMAIL,
         "Confirm your email address",
         AuthFormState.load_email_link,
+    ),
+    (
+        unsubscribe,
+        routes.UNSUBSCRIBED,
+        "Alerts by email",
+        AuthFormState.load_unsubscribe_link,
     ),
     (
         change_password,
@@ -126,6 +138,12 @@ STAFF_PAGES = (
         routes.STAFF_WEBHOOKS,
         "Webhooks",
         [StaffWebhooksState.begin, StaffWebhooksState.load],
+    ),
+    (
+        staff_alert_rules,
+        routes.STAFF_ALERT_RULES,
+        "Alert rules",
+        StaffAlertRulesState.load,
     ),
 )
 for pages, site in ((PAGES, "Billing"), (STAFF_PAGES, "Staff console")):

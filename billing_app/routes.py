@@ -36,9 +36,10 @@ STAFF_PAGES: Final = (
     STAFF_TEAM,
     STAFF_AUDIT,
     STAFF_WEBHOOKS,
+    STAFF_ALERT_RULES,
 )
-SIGNED_IN_PAGES: Final = (DASHBOARD, OVERVIEW, USAGE, DETAILS, WEBHOOKS_PAGE)
-OPEN_PAGES: Final = (SIGN_IN, SIGN_UP, FORGOT_PASSWORD, RESET_PASSWORD, CONFIRM_EMAIL)
+SIGNED_IN_PAGES: Final = (DASHBOARD, OVERVIEW, USAGE, DETAILS, ALERTS_PAGE, WEBHOOKS_PAGE)
+OPEN_PAGES: Final = (SIGN_IN, SIGN_UP, FORGOT_PASSWORD, RESET_PASSWORD, CONFIRM_EMAIL, UNSUBSCRIBED)
 UPGRADE: Final = OVERVIEW
 
 API_PREFIX: Final = "/billing"
@@ -60,6 +61,7 @@ PASSWORDS: Final = "/billing/passwords"
 PASSWORD_RESET: Final = "/billing/passwords/reset"
 PASSWORD_CHANGE: Final = "/billing/passwords/change"
 EMAIL_LINKS: Final = "/billing/email-links"
+UNSUBSCRIBE: Final = "/billing/unsubscribe"
 EMAIL_CONFIRMATIONS: Final = "/billing/email-confirmations"
 PORTAL_LINKS: Final = "/billing/portal-links"
 PORTAL_LINK_OPEN: Final = "/billing/portal-links/open"

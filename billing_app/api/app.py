@@ -30,6 +30,7 @@ from billing_app.api import (
     staff,
     subscriptions,
     top_ups,
+    unsubscribe,
     usage,
     users,
     webhook_endpoints,
@@ -63,7 +64,7 @@ def create_app() -> "request_limits.RequestLimits":
     reading = (health, metrics, plans, usage, receipts, account_history)
     paying = (subscriptions, overage, top_ups, webhooks)
     provisioning = (organizations, users, granted_plans, portal_links)
-    signing_in = (sign_in, password_resets, email_links)
+    signing_in = (sign_in, password_resets, email_links, unsubscribe)
     telling = (webhook_endpoints,)
     for module in (*reading, *paying, *provisioning, *telling, *signing_in, *staff.modules):
         api.include_router(module.router)

@@ -10,6 +10,7 @@ from billing_app import routes
 from billing_app.components.cards import live_indicator, page_head
 from billing_app.components.controls import Handler, native_link, press_button
 from billing_app.components.feedback import empty, notice, out_of_date, page_skeleton
+from billing_app.pages.bell import bell, bell_news
 from billing_app.pages.menus import account_menu, has_webhooks, person_menu, sign_out_forms
 from billing_app.pages.offer_dialog import offer_dialog
 from billing_app.states.change_polling import LivePage
@@ -22,9 +23,10 @@ PAGES: Final = (
     (routes.USAGE, "Usage", "chart-column"),
 )
 # Reached from the side of a wide screen, and from the menu of the account.
-WEBHOOKS: Final = ((routes.WEBHOOKS_PAGE, "Webhooks", "webhook"),)
+ALERTS: Final = (routes.ALERTS_PAGE, "Alerts", "bell")
+WEBHOOKS: Final = (routes.WEBHOOKS_PAGE, "Webhooks", "webhook")
 # Reached from the menus of the account and the person.
-MENU_PAGES: Final = ((routes.DETAILS, "Details", ""), *WEBHOOKS)
+MENU_PAGES: Final = ((routes.DETAILS, "Details", ""), ALERTS, WEBHOOKS)
 Pages = tuple[tuple[str, str, str], ...]
 
 
@@ -60,6 +62,7 @@ def frame(content: rx.Component, *, path: str, state: type[LivePage]) -> rx.Comp
             _unless_embedded(_tab_bar(path)),
             class_name=rx.cond(SessionState.is_embedded, "frame embedded", "frame"),
         ),
+        bell_news(),
         offer_dialog(),
         sign_out_forms(),
     )
@@ -167,9 +170,9 @@ def known(is_unknown: rx.Var[bool], *parts: rx.Component) -> rx.Component:
 
 def _side(path: str, on_account: Handler, is_unknown: rx.Var[bool]) -> rx.Component:
     return rx.el.div(
-        brand(),
+        rx.el.div(brand(), bell(on_account), class_name="side-top"),
         known(is_unknown, account_menu(on_account, outlined=True)),
-        navigation(PAGES, path, "Main", _webhooks_link(path), _console_link()),
+        navigation((*PAGES, ALERTS), path, "Main", _webhooks_link(path), _console_link()),
         rx.el.div(
             rx.el.div(colour_mode_button()),
             known(is_unknown, person_menu(with_name=True)),
@@ -183,6 +186,7 @@ def _top_bar(on_account: Handler, is_unknown: rx.Var[bool]) -> rx.Component:
     return rx.el.header(
         rx.cond(is_unknown, brand(), account_menu(on_account, outlined=False)),
         rx.el.div(class_name="spacer"),
+        bell(on_account),
         colour_mode_button(),
         known(is_unknown, person_menu(with_name=False)),
         class_name="top-bar",
@@ -235,7 +239,7 @@ def navigation_link(
 
 def _webhooks_link(path: str) -> rx.Component:
     """For those who may manage an organization."""
-    target, name, icon = WEBHOOKS[0]
+    target, name, icon = WEBHOOKS
     return rx.cond(has_webhooks(), navigation_link(target, name, icon, is_current=target == path))
 
 

@@ -36,6 +36,7 @@ def account_menu(on_account: Handler, *, outlined: bool) -> rx.Component:
             rx.foreach(SessionState.accounts, lambda choice: _account_item(choice, on_account)),
             rx.dropdown_menu.separator(),
             _with_sign_in(rx.dropdown_menu.item("Details", on_click=rx.redirect(routes.DETAILS))),
+            rx.dropdown_menu.item("Alerts", on_click=rx.redirect(routes.ALERTS_PAGE)),
             rx.cond(
                 has_webhooks(),
                 rx.dropdown_menu.item("Webhooks", on_click=rx.redirect(routes.WEBHOOKS_PAGE)),

@@ -27,6 +27,7 @@ PAGES: Final = (
     (routes.STAFF_AUDIT, "Audit", "scroll-text"),
     (routes.STAFF_TEAM, "Team", "shield-check"),
     (routes.STAFF_WEBHOOKS, "Webhooks", "webhook"),
+    (routes.STAFF_ALERT_RULES, "Alert rules", "bell"),
 )
 
 
