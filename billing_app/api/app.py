@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from billing_app import __version__
 from billing_app.api import (
     account_history,
+    alerts,
     body_limit,
     docs,
     email_links,
@@ -64,8 +65,8 @@ def create_app() -> "request_limits.RequestLimits":
     reading = (health, metrics, plans, usage, receipts, account_history)
     paying = (subscriptions, overage, top_ups, webhooks)
     provisioning = (organizations, users, granted_plans, portal_links)
-    signing_in = (sign_in, password_resets, email_links, unsubscribe)
-    telling = (webhook_endpoints,)
+    signing_in = (sign_in, password_resets, email_links)
+    telling = (webhook_endpoints, alerts, unsubscribe)
     for module in (*reading, *paying, *provisioning, *telling, *signing_in, *staff.modules):
         api.include_router(module.router)
     errors.install(api)

@@ -78,3 +78,13 @@ class DecisionQueue(Protocol):
     async def bank_decision(self, session: AsyncSession, account_id: int, invoice_id: str) -> None:
         """What a bank decided on the debit of an invoice. Raises when mail cannot be sent."""
         ...
+
+
+class AlertQueue(Protocol):
+    """Queues mail about alerts in the transaction of `session`."""
+
+    async def alert(
+        self, session: AsyncSession, account_id: int, number: int, user_id: str, again: str = ""
+    ) -> None:
+        """An alert for a person, once for each `again`. Raises when mail cannot be sent."""
+        ...

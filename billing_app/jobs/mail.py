@@ -12,6 +12,7 @@ from typing import Any, Concatenate, Final, ParamSpec
 from dbos import DBOS, DBOSClient, EnqueueOptions
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from billing_app.billing.alerts import mails as alert_mails
 from billing_app.billing.identity import email_changes, email_links, password_resets
 from billing_app.billing.mail import Mailer
 from billing_app.billing.subscriptions import debit_mails
@@ -27,6 +28,7 @@ PASSWORD_CHANGED: Final = "mail_password_changed"  # noqa: S105
 EMAIL_LINK: Final = "mail_email_link"
 EMAIL_CHANGED: Final = "mail_email_changed"
 BANK_DECISION: Final = "mail_bank_decision"
+ALERT: Final = "mail_alert"
 ENDPOINT_DISABLED: Final = "mail_endpoint_disabled"
 MAX_ATTEMPTS: Final = 7
 FIRST_RETRY_SECONDS: Final = 2.0
@@ -113,6 +115,23 @@ async def send_bank_decision(
     )
 
 
+@mail_workflow(ALERT)
+async def send_alert(
+    services: Services, mailer: Mailer, account_id: int, number: int, user_id: str
+) -> None:
+    """An alert, to one person."""
+    site, now = services.settings.public_url, datetime.now(UTC)
+    await alert_mails.mail_alert(
+        services.database,
+        mailer,
+        account_id=account_id,
+        number=number,
+        user_id=user_id,
+        site=site,
+        now=now,
+    )
+
+
 @mail_workflow(ENDPOINT_DISABLED)
 async def send_endpoint_disabled(
     services: Services, mailer: Mailer, endpoint_id: str, email: str
@@ -145,8 +164,8 @@ def register_queue() -> None:
 
 
 class DbosMailQueue:
-    """Implements billing's MailQueue, DecisionQueue and EndpointMailQueue: a job for each mail, in
-    the caller's transaction."""
+    """Implements billing's MailQueue, DecisionQueue, AlertQueue and EndpointMailQueue: a job for
+    each mail, in the caller's transaction."""
 
     def __init__(self, client: DBOSClient) -> None:
         self._client = client
@@ -172,6 +191,14 @@ class DbosMailQueue:
     async def bank_decision(self, session: AsyncSession, account_id: int, invoice_id: str) -> None:
         """Raises sqlalchemy's ProgrammingError where no worker has ever run."""
         await self._enqueue(session, BANK_DECISION, account_id, invoice_id)
+
+    async def alert(
+        self, session: AsyncSession, account_id: int, number: int, user_id: str, again: str = ""
+    ) -> None:
+        """Raises sqlalchemy's ProgrammingError where no worker has ever run."""
+        options = _options(ALERT)
+        options["workflow_id"] = f"alert-{account_id}-{number}-{user_id}-{again}"
+        await enqueue(session, self._client, options, account_id, number, user_id)
 
     async def endpoint_disabled(self, session: AsyncSession, endpoint_id: str, email: str) -> None:
         await self._try_to_enqueue(session, ENDPOINT_DISABLED, endpoint_id, email)

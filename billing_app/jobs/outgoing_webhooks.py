@@ -8,6 +8,7 @@ the result of this one; an attempt that was interrupted is made again, with the 
 import random
 import threading
 import uuid
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any, Final
@@ -131,14 +132,16 @@ def register_queue() -> None:
 
 
 class Announcements:
-    """Makes one dispatch of many announcements, in a thread of its own until the process ends."""
+    """Makes one job of many announcements, in a thread of its own until the process ends."""
 
-    def __init__(self, database_url: str) -> None:
+    def __init__(self, database_url: str, enqueue: Callable[[str], None], name: str) -> None:
         self._database_url = database_url
+        self._enqueue = enqueue
+        self._name = name
         self._announced = threading.Event()
 
     def start(self) -> None:
-        threading.Thread(target=self._run, name="account-events", daemon=True).start()
+        threading.Thread(target=self._run, name=self._name, daemon=True).start()
 
     def hear(self) -> None:
         self._announced.set()
@@ -146,7 +149,7 @@ class Announcements:
     def _run(self) -> None:
         while self._announced.wait():
             self._announced.clear()
-            enqueue_dispatch(self._database_url)
+            self._enqueue(self._database_url)
             threading.Event().wait(MIN_GAP_SECONDS)
 
 

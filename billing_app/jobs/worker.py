@@ -15,6 +15,7 @@ from prometheus_client import start_http_server
 
 from billing_app import logs, tracing
 from billing_app.billing.account_events import outbox
+from billing_app.billing.alerts import raising
 from billing_app.billing.executions.verification import verify
 from billing_app.billing.plans.early_ends import reopen_early_ended
 from billing_app.billing.retention import (
@@ -29,6 +30,7 @@ from billing_app.billing.staff.access.viewing import end_old_views
 from billing_app.billing.subscriptions import top_ups
 from billing_app.composition import get_services
 from billing_app.jobs import (
+    alerts,
     customers,
     free_offers,
     listening,
@@ -59,6 +61,7 @@ FIGURES: Final = "refresh-figures"
 SWEEP: Final = "sweep-webhooks"
 TOP_UPS: Final = "top-up"
 MAILS: Final = "mail-bank-decisions"
+ALERTS: Final = "deliver-alerts"
 EVENTS: Final = "dispatch-account-events"
 
 COALESCE_SECONDS: Final = 1.0
@@ -142,6 +145,13 @@ async def check_ledger(_scheduled_at: datetime, _context: Any) -> None:
 
 
 SCHEDULES: Final[list[ScheduleInput]] = [
+    {
+        "schedule_name": "sweep-balances",
+        "workflow_fn": alerts.sweep_balances_hourly,
+        "schedule": HOURLY_LATER,
+    },
+    {"schedule_name": "watch-accounts", "workflow_fn": alerts.watch_hourly, "schedule": HOURLY},
+    {"schedule_name": "watch-cards", "workflow_fn": alerts.watch_cards, "schedule": NIGHTLY},
     {
         "schedule_name": "tell-meter",
         "workflow_fn": overage.tell_meter,
@@ -243,7 +253,7 @@ def launch(database_url: str, *, rest_seconds: float, sweep_seconds: int) -> Non
     takeover.hold()
     DBOS.launch()
     takeover.start()
-    for module in (webhooks, staff, mail, overage, customers, outgoing_webhooks):
+    for module in (webhooks, staff, mail, overage, customers, outgoing_webhooks, alerts):
         module.register_queue()
     _listen(dbos, database_url, rest_seconds)
     DBOS.apply_schedules([*SCHEDULES, *_sweeps(sweep_seconds)])
@@ -264,21 +274,28 @@ def _sweeps(seconds: int) -> list[ScheduleInput]:
             "workflow_fn": outgoing_webhooks.sweep_account_events,
             "schedule": schedule,
         },
+        {"schedule_name": ALERTS, "workflow_fn": alerts.sweep_alerts, "schedule": schedule},
     ]
 
 
 def _listen(dbos: DBOS, database_url: str, rest_seconds: float) -> None:
     """Rest until jobs are announced, where they are; buy top-ups and tell events that are."""
-    events = outgoing_webhooks.Announcements(database_url)
+    events = outgoing_webhooks.Announcements(
+        database_url, outgoing_webhooks.enqueue_dispatch, "account-events"
+    )
+    raised = outgoing_webhooks.Announcements(database_url, alerts.enqueue_delivery, "alerts")
     events.start()
+    raised.start()
 
     def heard(channel: str, payload: str) -> None:
         if channel == outbox.CHANNEL:
             events.hear()
+        elif channel == raising.CHANNEL:
+            raised.hear()
         else:
             overage.enqueue_top_up(database_url, payload)
 
     pace = Pace(rest_seconds)
     if listening.install(database_url):
         pace.adopt(dbos)
-    listening.listen(database_url, pace, [top_ups.CHANNEL, outbox.CHANNEL], heard)
+    listening.listen(database_url, pace, [top_ups.CHANNEL, outbox.CHANNEL, raising.CHANNEL], heard)

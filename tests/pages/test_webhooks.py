@@ -159,10 +159,10 @@ def test_member_and_personal_account_see_why_there_is_nothing(
     expect(page.get_by_role("menuitem", name="Webhooks")).to_have_count(0)
     page.keyboard.press("Escape")
     page.goto(routes.WEBHOOKS_PAGE)
-    expect(page.get_by_text("Webhooks are for organizations")).to_be_visible()
-    page.get_by_role("button", name="Account: Mary Shelley").first.click()
-    page.get_by_role("menuitem", name="Acme").click()
     expect(page.get_by_text("Only owners and billing admins can see webhooks")).to_be_visible()
+    page.get_by_role("button", name="Account: Acme").first.click()
+    page.get_by_role("menuitem", name="Mary Shelley").click()
+    expect(page.get_by_text("Webhooks are for organizations")).to_be_visible()
 
 
 def test_forged_events_of_a_member_and_a_stranger_change_nothing(

@@ -3,6 +3,7 @@
 from typing import Final
 
 from billing_app.api.staff import (
+    alert_rules,
     audit,
     customers,
     jobs,
@@ -13,4 +14,4 @@ from billing_app.api.staff import (
     webhooks,
 )
 
-modules: Final = (members, repairs, audit, offers, customers, webhooks, jobs, metrics)
+modules: Final = (members, repairs, audit, offers, customers, webhooks, jobs, metrics, alert_rules)

@@ -37,7 +37,12 @@ from billing_app.db.tables import Account, Membership, Organization, Plan, User
 
 MANAGING_ROLES = frozenset({Role.OWNER, Role.BILLING_ADMIN})
 READING_SCOPES = frozenset({Scope.PLANS_READ, Scope.EXECUTIONS})
-FINDING_SCOPES = READING_SCOPES | {Scope.SUBSCRIPTIONS, Scope.ACCOUNTS, Scope.PLANS_WRITE}
+FINDING_SCOPES = READING_SCOPES | {
+    Scope.SUBSCRIPTIONS,
+    Scope.ACCOUNTS,
+    Scope.PLANS_WRITE,
+    Scope.ALERTS,
+}
 MAX_KEPT = 100_000
 
 # Built once: building one takes as long as running it.

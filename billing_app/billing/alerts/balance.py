@@ -47,24 +47,23 @@ async def clear_risen(session: AsyncSession, account_id: int, level: Level, now:
     query = (
         select(Alert)
         .where(Alert.account_id == account_id)
-        .where(col(Alert.kind).in_(BALANCE_KINDS))
+        .where(col(Alert.kind).in_({*BALANCE_KINDS, AlertKind.OVERAGE_SPENT}))
         .where(col(Alert.cleared_at).is_(None))
         .order_by(col(Alert.number))
     )
-    risen = [
-        alert for alert in (await session.exec(query)).all() if not is_met(rule_of(alert), level)
-    ]
+    risen = [alert for alert in (await session.exec(query)).all() if _has_risen(alert, level)]
     for alert in risen:
         alert.cleared_at = now
         session.add(alert)
-    if risen:
+    if any(alert.kind in BALANCE_KINDS for alert in risen):
         await append(session, account_id, _recovered(level), now)
     return bool(risen)
 
 
-def rule_of(alert: Alert) -> Rule:
-    """Of an alert about the balance."""
-    return Rule(AlertKind(alert.kind), alert.figures["threshold"])
+def _has_risen(alert: Alert, level: Level) -> bool:
+    if alert.kind == AlertKind.OVERAGE_SPENT:
+        return level.overage == 0
+    return not is_met(Rule(AlertKind(alert.kind), alert.figures["threshold"]), level)
 
 
 def _recovered(level: Level) -> NewEvent:

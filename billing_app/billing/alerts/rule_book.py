@@ -63,6 +63,11 @@ class RuleBook:
                 return rules
         return self._defaults.get(EVERY_OFFER, NO_RULES)
 
+    def rules_of(self, account_id: int, version_id: int | None) -> RuleSet:
+        """The account's own, or else the defaults of its plan's offer."""
+        own = self.own(account_id)
+        return self.of_offer(version_id) if own is None else own
+
     @property
     def has_offer_rules(self) -> bool:
         return any(offer_id != EVERY_OFFER for offer_id in self._defaults)

@@ -4,7 +4,7 @@ new ones within seconds (rule_book.py)."""
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
 from sqlalchemy import func
 from sqlalchemy.dialects.postgresql import insert
@@ -18,11 +18,9 @@ from billing_app.billing.alerts.rule_book import EVERY_OFFER
 from billing_app.billing.alerts.rules import Rule, as_rows, check_rules, parse_rules
 from billing_app.billing.errors import InvalidInputError
 from billing_app.billing.staff.access.permissions import Action, require
-from billing_app.billing.staff.audit.audit_writing import AuditRecord, record
+from billing_app.billing.staff.audit.audit_writing import AuditRecord, clean_reason, record
 from billing_app.db.engine import Database
 from billing_app.db.tables import AlertRules, DefaultAlertRules, Offer
-
-DEFAULTS_CHANGED: Final = "Alert rules changed."
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,20 +99,21 @@ async def set_default_rules(
     actor: Actor,
     offer: str | None,
     rules: Sequence[Rule] | None,
+    reason: str,
     now: datetime,
 ) -> DefaultRulesView | None:
     """Replace the defaults of an offer, by its code, or of every other; None removes them.
 
     Raises ForbiddenError, StaffRoleMissingError, InvalidInputError.
     """
-    staff = require(actor, Action.EDIT_ALERT_RULES)
+    staff, reason = require(actor, Action.EDIT_ALERT_RULES), clean_reason(reason)
     checked = None if rules is None else as_rows(check_rules(rules))
     async with database.transaction() as session:
         offer_id = EVERY_OFFER if offer is None else await _offer_id(session, offer)
         row = await session.get(DefaultAlertRules, offer_id, with_for_update=True)
         audit = AuditRecord(
             Action.EDIT_ALERT_RULES,
-            DEFAULTS_CHANGED,
+            reason,
             subject=offer or "",
             before={"rules": row.rules if row else None},
             after={"rules": checked},

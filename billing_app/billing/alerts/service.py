@@ -33,7 +33,7 @@ WHERE user_id = :user AND channel = '{AlertChannel.APP}' AND read_at IS NULL
 MARK_SOME: Final = text(f"""
 {MARK.text} AND (account_id, number) IN (
     SELECT * FROM unnest(CAST(:accounts AS bigint[]), CAST(:numbers AS bigint[])))
-""")
+""")  # noqa: S608
 UNREAD: Final = text(f"""
 SELECT count(*) FROM alert_deliveries
 WHERE user_id = :user AND channel = '{AlertChannel.APP}' AND read_at IS NULL
@@ -86,7 +86,7 @@ async def list_alerts(
                 .where(AlertDelivery.channel == AlertChannel.APP)
                 .where(col(AlertDelivery.number).in_([row.number for row in rows]))
             )
-            read = {number: read_at for number, read_at in (await session.exec(marks)).all()}
+            read.update((await session.exec(marks)).all())
     page = rows[:limit]
     following = encode_cursor(page[-1].number) if len(rows) > limit else None
     return Page([view_of(row, read.get(row.number)) for row in page], following)

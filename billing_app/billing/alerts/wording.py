@@ -1,5 +1,6 @@
 """Alerts in words: a headline and a sentence, the same in mails, in the app and in webhooks."""
 
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from billing_app.billing.money import Money
@@ -17,52 +18,45 @@ REASONS: Final = {
 """By code of the refusal."""
 
 
-def headline(kind: AlertKind, figures: dict[str, Any]) -> str:
+Figures = Mapping[str, Any]
+
+
+def headline(kind: AlertKind, figures: Figures) -> str:
     """As short as a subject."""
-    left = figures.get("executions_left", 0)
-    if kind in (AlertKind.REMAINING_SHARE, AlertKind.REMAINING_NUMBER):
-        return f"{_executions(left)} left" if left else "No executions left"
-    if kind == AlertKind.OVERAGE_SPENT:
-        return f"{_amount(figures)} spent beyond the plan"
-    if kind == AlertKind.FORECAST_END:
-        return f"Executions run out in {_days(figures)}"
-    if kind == AlertKind.RENEWAL_COMING:
-        return f"Renews in {_days(figures)}"
-    if kind == AlertKind.PAYMENT_FAILED:
-        return "A payment failed"
-    if kind == AlertKind.CARD_EXPIRING:
-        return "Your card expires soon"
-    if kind == AlertKind.EXECUTION_REFUSED:
-        return f"Executions refused: {_reason(figures)}"
-    if kind == AlertKind.UNUSUAL_PACE:
-        return "Unusually many executions today"
-    return "Many runs fail"
+    return _WORDS[kind][0](figures)
 
 
-def sentence(kind: AlertKind, figures: dict[str, Any]) -> str:
+def sentence(kind: AlertKind, figures: Figures) -> str:
     """What happened, with the figures."""
-    if kind in (AlertKind.REMAINING_SHARE, AlertKind.REMAINING_NUMBER):
-        left, total = figures["executions_left"], figures["executions_total"]
-        is_share = kind == AlertKind.REMAINING_SHARE
-        threshold = f"{figures['threshold']:,}{'%' if is_share else ' executions'}"
-        return f"{left:,} of {_executions(total)} are left. The alert is set to {threshold}."
-    if kind == AlertKind.OVERAGE_SPENT:
-        used = _executions(figures["overage_executions"])
-        return f"{used} beyond the plan cost {_amount(figures)} so far in this period."
-    if kind == AlertKind.FORECAST_END:
-        pace = round(figures["executions_per_day"])
-        return f"At {pace:,} executions a day, they last until {figures['runs_out_on']}."
-    if kind == AlertKind.RENEWAL_COMING:
-        return f"{figures['plan']} renews on {figures['renews_on']}."
-    if kind == AlertKind.PAYMENT_FAILED:
-        return f"The payment of {_amount(figures)} failed. Pay it to keep the plan."
-    if kind == AlertKind.CARD_EXPIRING:
-        return f"The card ending in {figures['last4']} expires at the end of {figures['expires']}."
-    if kind == AlertKind.EXECUTION_REFUSED:
-        return f"An execution was refused because {_reason(figures)}."
-    if kind == AlertKind.UNUSUAL_PACE:
-        used, usual = figures["executions"], figures["usual_executions"]
-        return f"{_executions(used)} so far today; {usual:,} are usual on such a weekday."
+    return _WORDS[kind][1](figures)
+
+
+def _left(figures: Figures) -> str:
+    left = figures["executions_left"]
+    return f"{_executions(left)} left" if left else "No executions left"
+
+
+def _left_of(figures: Figures) -> str:
+    left, total = figures["executions_left"], figures["executions_total"]
+    return f"{left:,} of {_executions(total)} are left."
+
+
+def _used_beyond(figures: Figures) -> str:
+    used = _executions(figures["overage_executions"])
+    return f"{used} beyond the plan cost {_amount(figures)} so far in this period."
+
+
+def _lasts_until(figures: Figures) -> str:
+    pace = round(figures["executions_per_day"])
+    return f"At {pace:,} executions a day, they last until {figures['runs_out_on']}."
+
+
+def _used_today(figures: Figures) -> str:
+    used, usual = figures["executions"], figures["usual_executions"]
+    return f"{_executions(used)} so far today; {usual:,} are usual on such a weekday."
+
+
+def _given_back(figures: Figures) -> str:
     return f"{figures['times']:,} reservations were released or executions refunded in one minute."
 
 
@@ -70,14 +64,41 @@ def _executions(count: int) -> str:
     return f"{count:,} execution" if count == 1 else f"{count:,} executions"
 
 
-def _days(figures: dict[str, Any]) -> str:
+def _days(figures: Figures) -> str:
     days = figures["days"]
     return "less than a day" if days < 1 else "1 day" if days == 1 else f"{days} days"
 
 
-def _amount(figures: dict[str, Any]) -> str:
+def _amount(figures: Figures) -> str:
     return str(Money(figures["amount_minor"], figures["currency"]))
 
 
-def _reason(figures: dict[str, Any]) -> str:
-    return REASONS.get(figures["reason"], figures["reason"])
+def _reason(figures: Figures) -> str:
+    return REASONS.get(figures["reason"]) or str(figures["reason"])
+
+
+Words = Callable[[Figures], str]
+_WORDS: Final[Mapping[AlertKind, tuple[Words, Words]]] = {
+    AlertKind.REMAINING_SHARE: (_left, _left_of),
+    AlertKind.REMAINING_NUMBER: (_left, _left_of),
+    AlertKind.OVERAGE_SPENT: (lambda each: f"{_amount(each)} spent beyond the plan", _used_beyond),
+    AlertKind.FORECAST_END: (lambda each: f"Executions run out in {_days(each)}", _lasts_until),
+    AlertKind.RENEWAL_COMING: (
+        lambda each: f"Renews in {_days(each)}",
+        lambda each: f"{each['plan']} renews on {each['renews_on']}.",
+    ),
+    AlertKind.PAYMENT_FAILED: (
+        lambda _: "A payment failed",
+        lambda each: f"A payment of {_amount(each)} failed. Pay it to keep the plan.",
+    ),
+    AlertKind.CARD_EXPIRING: (
+        lambda _: "Your card expires soon",
+        lambda each: f"The card ending in {each['last4']} expires at the end of {each['expires']}.",
+    ),
+    AlertKind.EXECUTION_REFUSED: (
+        lambda each: f"Executions refused: {_reason(each)}",
+        lambda each: f"An execution was refused because {_reason(each)}.",
+    ),
+    AlertKind.UNUSUAL_PACE: (lambda _: "Unusually many executions today", _used_today),
+    AlertKind.ERROR_LOOP: (lambda _: "Many runs fail", _given_back),
+}
