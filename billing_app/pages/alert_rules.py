@@ -6,10 +6,10 @@ import reflex as rx
 from reflex.vars import ObjectVar
 
 from billing_app.components.cards import card
-from billing_app.components.dialogs import dialog, dialog_foot, field
+from billing_app.components.dialogs import dialog, dialog_foot, field, reason_field
 from billing_app.components.feedback import dismiss_button, empty, notice
 from billing_app.components.numbers import Text
-from billing_app.states.alert_rules import KIND_CHOICES
+from billing_app.states.alert_rules import DEFAULTS, KIND_CHOICES, REMOVE, RULE
 from billing_app.states.alert_views import RuleItem
 
 
@@ -28,9 +28,14 @@ def rules_result(state: Any) -> rx.Component:
 
 
 def rules_card(
-    state: Any, *, may_change: rx.Var[bool], note: Text, actions: list[rx.Component]
+    state: Any,
+    *,
+    may_change: rx.Var[bool],
+    note: Text,
+    actions: list[rx.Component],
+    has_reason: bool = False,
 ) -> rx.Component:
-    """`actions`: beside the button that adds a rule."""
+    """`actions`: beside the button that adds a rule. `has_reason`: changes need one."""
     return rx.fragment(
         card(
             rx.cond(
@@ -54,13 +59,31 @@ def rules_card(
                         "Add alert",
                         type="button",
                         class_name="button",
-                        on_click=state.ask_rule(""),
+                        on_click=state.ask_rule(RULE, ""),
                     ),
                 ),
             ],
             flush=True,
         ),
-        _dialog(state),
+        _dialog(state, has_reason=has_reason),
+        _confirmation(
+            state,
+            REMOVE,
+            title="Switch off this alert?",
+            text="It is not raised any more. Other alerts stay on.",
+            confirm="Switch off",
+            on_submit=state.remove_rule,
+            has_reason=has_reason,
+        ),
+        _confirmation(
+            state,
+            DEFAULTS,
+            title="Use the defaults?",
+            text="The alerts chosen here are dropped, and the defaults apply from now on.",
+            confirm="Use the defaults",
+            on_submit=state.use_defaults,
+            has_reason=has_reason,
+        ),
     )
 
 
@@ -73,8 +96,8 @@ def _rule(state: Any, item: ObjectVar[RuleItem], may_change: rx.Var[bool]) -> rx
         rx.cond(
             may_change,
             rx.el.div(
-                _button("Edit", item, state.ask_rule(item.key)),
-                _button("Switch off", item, state.remove_rule(item.key)),
+                _button("Edit", item, state.ask_rule(RULE, item.key)),
+                _button("Switch off", item, state.ask_rule(REMOVE, item.key)),
                 class_name="controls",
             ),
         ),
@@ -93,8 +116,8 @@ def _button(text: str, item: ObjectVar[RuleItem], on_click: Any) -> rx.Component
     )
 
 
-def _dialog(state: Any) -> rx.Component:
-    form, problem = state.form, state.rule_problem
+def _dialog(state: Any, *, has_reason: bool) -> rx.Component:
+    form = state.form
     is_new = form.key == ""
     return dialog(
         rx.el.form(
@@ -132,21 +155,52 @@ def _dialog(state: Any) -> rx.Component:
                 ),
                 rx.el.p("There is nothing more to choose.", class_name="field-hint"),
             ),
-            rx.cond(
-                problem.title != "",
-                rx.el.div(notice(tone="bad", title=problem.title, text=problem.text), role="alert"),
-            ),
-            dialog_foot(
-                rx.el.button(
-                    "Cancel", type="button", class_name="button", on_click=state.close_rule
-                ),
-                rx.el.button("Save", type="submit", class_name="button strong"),
-            ),
+            reason_field("Recorded in the audit log.") if has_reason else rx.fragment(),
+            _foot(state, "Save"),
             on_submit=state.save_rule,
             class_name="dialog-form",
         ),
         title=rx.cond(is_new, "Add an alert", "Edit alert"),
         text="It is raised once each time its condition begins to hold.",
-        is_open=state.is_asking,
+        is_open=state.dialog == RULE,
         on_close=state.close_rule,
+    )
+
+
+def _confirmation(
+    state: Any,
+    name: str,
+    *,
+    title: str,
+    text: str,
+    confirm: str,
+    on_submit: Any,
+    has_reason: bool,
+) -> rx.Component:
+    return dialog(
+        rx.el.form(
+            reason_field("Recorded in the audit log.") if has_reason else rx.fragment(),
+            _foot(state, confirm),
+            on_submit=on_submit,
+            class_name="dialog-form",
+        ),
+        title=title,
+        text=text,
+        is_open=state.dialog == name,
+        on_close=state.close_rule,
+    )
+
+
+def _foot(state: Any, confirm: str) -> rx.Component:
+    """What was wrong with the last try, and the buttons."""
+    problem = state.rule_problem
+    return rx.fragment(
+        rx.cond(
+            problem.title != "",
+            rx.el.div(notice(tone="bad", title=problem.title, text=problem.text), role="alert"),
+        ),
+        dialog_foot(
+            rx.el.button("Cancel", type="button", class_name="button", on_click=state.close_rule),
+            rx.el.button(confirm, type="submit", class_name="button strong"),
+        ),
     )

@@ -11,6 +11,7 @@ from billing_app.components.numbers import badge
 from billing_app.pages.alert_rules import rules_card, rules_result
 from billing_app.pages.bell import mark_all_button
 from billing_app.pages.frame import frame
+from billing_app.states.alert_rules import DEFAULTS
 from billing_app.states.alert_views import AlertItem, MailChoice
 from billing_app.states.alerts import ALL_MAIL
 from billing_app.states.alerts import AlertsState as State
@@ -50,7 +51,10 @@ def alerts() -> rx.Component:
 
 def _defaults_button() -> rx.Component:
     return rx.el.button(
-        "Use the defaults", type="button", class_name="button quiet", on_click=State.use_defaults
+        "Use the defaults",
+        type="button",
+        class_name="button quiet",
+        on_click=State.ask_rule(DEFAULTS, ""),
     )
 
 
@@ -117,7 +121,7 @@ def _switch(name: rx.Var[str] | str, kind: rx.Var[str] | str, is_on: rx.Var[bool
         rx.el.input(
             type="checkbox",
             checked=is_on,
-            on_change=lambda checked: State.choose_mail(kind, checked),
+            on_change=lambda _: State.choose_mail(kind, ~is_on),
         ),
         rx.el.span(name),
         class_name="check",

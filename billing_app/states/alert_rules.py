@@ -25,6 +25,8 @@ from billing_app.states.views import Message
 
 USUAL_CURRENCY: Final = "USD"
 
+RULE, REMOVE, DEFAULTS = "rule", "remove", "defaults"
+
 Rules = tuple[Rule, ...]
 log = structlog.get_logger(__name__)
 
@@ -44,7 +46,7 @@ class RulesPage(Page, mixin=True):
 
     rules: rx.Field[list[RuleItem]] = rx.field(default_factory=list)
     form: rx.Field[RuleForm] = rx.field(default_factory=RuleForm)
-    is_asking: rx.Field[bool] = rx.field(False)
+    dialog: rx.Field[str] = rx.field("")
     rule_problem: rx.Field[Message] = rx.field(default_factory=Message)
     rule_done: rx.Field[Message] = rx.field(default_factory=Message)
     _currency: str = USUAL_CURRENCY
@@ -53,8 +55,8 @@ class RulesPage(Page, mixin=True):
         """None: nobody is signed in. Raises what the services raise."""
         raise NotImplementedError
 
-    async def _save_rules(self, rules: Sequence[Rule] | None, now: datetime) -> None:
-        """None: the defaults again. Raises what the services raise."""
+    async def _save_rules(self, rules: Sequence[Rule] | None, reason: str, now: datetime) -> None:
+        """None: the defaults again. `reason`: of staff. Raises what the services raise."""
         raise NotImplementedError
 
     async def _read_again(self) -> EventSpec | None:
@@ -64,16 +66,16 @@ class RulesPage(Page, mixin=True):
         return problem(error, charges=False)
 
     @rx.event
-    async def ask_rule(self, key: str) -> None:
-        """Open the dialog for a rule, or for a new one."""
+    async def ask_rule(self, dialog: str, key: str) -> None:
+        """Open a dialog for a rule, for a new one, or for the defaults."""
 
         async def work() -> None:
             rules = await self._load_rules()
-            if rules is None:
+            if rules is None or dialog not in (RULE, REMOVE, DEFAULTS):
                 return
             rule = next((each for each in rules if each.key == key), None)
             kind = rule.kind if rule else AlertKind.REMAINING_SHARE
-            self._show(form=rule_form(kind, self._currency, rule), is_asking=True)
+            self._show(form=rule_form(kind, self._currency, rule), dialog=dialog)
 
         await self._try_rules(work)
 
@@ -87,7 +89,7 @@ class RulesPage(Page, mixin=True):
     @rx.event
     def close_rule(self) -> None:
         """Close the dialog without saving."""
-        self._show(is_asking=False, rule_problem=Message())
+        self._show(dialog="", rule_problem=Message())
 
     @rx.event
     def hide_rule_result(self) -> None:
@@ -98,7 +100,7 @@ class RulesPage(Page, mixin=True):
     async def save_rule(self, form: dict[str, Any]) -> EventSpec | None:
         """Save the rule of the dialog."""
         key, kind = self.form.key, self.form.kind
-        if not self.is_asking or kind not in set(AlertKind):
+        if self.dialog != RULE or kind not in set(AlertKind):
             return None
         value, currency = str(form.get("value", "")), str(form.get("currency", ""))
 
@@ -107,33 +109,37 @@ class RulesPage(Page, mixin=True):
             others = tuple(each for each in rules if each.key not in (key, rule.key))
             return (*others, rule)
 
-        return await self._change_rules(change, "Alert saved")
+        return await self._change_rules(change, form, "Alert saved")
 
     @rx.event
-    async def remove_rule(self, key: str) -> EventSpec | None:
-        """Switch a rule off."""
-        return await self._change_rules(
-            lambda rules: tuple(each for each in rules if each.key != key), "Alert switched off"
-        )
+    async def remove_rule(self, form: dict[str, Any]) -> EventSpec | None:
+        """Switch off the rule of the dialog."""
+        if self.dialog != REMOVE:
+            return None
+        key = self.form.key
+
+        def change(rules: Rules) -> Rules:
+            return tuple(each for each in rules if each.key != key)
+
+        return await self._change_rules(change, form, "Alert switched off")
 
     @rx.event
-    async def use_defaults(self) -> EventSpec | None:
-        """Drop the account's own rules."""
+    async def use_defaults(self, form: dict[str, Any]) -> EventSpec | None:
+        """Drop own rules."""
+        if self.dialog != DEFAULTS:
+            return None
+        return await self._change_rules(lambda _: None, form, "The defaults apply again")
 
-        async def work() -> None:
-            if await self._load_rules() is not None:
-                await self._save_rules(None, datetime.now(UTC))
-                self._show(rule_done=Message("good", "The defaults apply again"))
+    async def _change_rules(
+        self, change: Callable[[Rules], Rules | None], form: dict[str, Any], done: str
+    ) -> EventSpec | None:
+        reason = str(form.get("reason", ""))
 
-        await self._try_rules(work)
-        return await self._read_again()
-
-    async def _change_rules(self, change: Callable[[Rules], Rules], done: str) -> EventSpec | None:
         async def work() -> None:
             rules = await self._load_rules()
             if rules is not None:
-                await self._save_rules(change(rules), datetime.now(UTC))
-                self._show(is_asking=False, rule_done=Message("good", done))
+                await self._save_rules(change(rules), reason, datetime.now(UTC))
+                self._show(dialog="", rule_done=Message("good", done))
 
         await self._try_rules(work)
         return await self._read_again()
@@ -152,7 +158,7 @@ class RulesPage(Page, mixin=True):
             log.exception("alert_rules_failed", page=type(self).__name__)
             message = unexpected_problem(charges=False)
         if message.title:
-            self._show(**{"rule_problem" if self.is_asking else "rule_done": message})
+            self._show(**{"rule_problem" if self.dialog else "rule_done": message})
 
     def _show_rules(self, rules: Rules) -> None:
         self._show(rules=rule_items(rules))

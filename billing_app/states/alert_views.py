@@ -4,18 +4,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from billing_app import routes
+from billing_app.billing.alerts.links import LINKS
 from billing_app.billing.alerts.rules import BOUNDS, Rule
 from billing_app.billing.alerts.service import AlertView
 from billing_app.billing.errors import InvalidInputError
 from billing_app.billing.typed_numbers import typed_amount, typed_count
 from billing_app.db.enums import AlertKind
 from billing_app.states import formatting
-
-SPENDING: Final = f"{routes.OVERVIEW}#spending"
-PLANS: Final = (routes.OVERVIEW, "See plans")
-PAYMENT: Final = (routes.OVERVIEW, "See payment")
-USAGE: Final = (routes.USAGE, "See usage")
 
 KIND_NAMES: Final[Mapping[AlertKind, str]] = {
     AlertKind.REMAINING_SHARE: "Share of executions left",
@@ -51,18 +46,6 @@ FIELDS: Final[Mapping[AlertKind, tuple[str, str]]] = {
     AlertKind.CARD_EXPIRING: ("Days before", "30"),
     AlertKind.UNUSUAL_PACE: ("Times the usual", "3"),
     AlertKind.ERROR_LOOP: ("Releases and refunds in a minute", "20"),
-}
-LINKS: Final[Mapping[AlertKind, tuple[str, str]]] = {
-    AlertKind.REMAINING_SHARE: PLANS,
-    AlertKind.REMAINING_NUMBER: PLANS,
-    AlertKind.OVERAGE_SPENT: (SPENDING, "See spending limit"),
-    AlertKind.FORECAST_END: PLANS,
-    AlertKind.RENEWAL_COMING: PAYMENT,
-    AlertKind.PAYMENT_FAILED: PAYMENT,
-    AlertKind.CARD_EXPIRING: PAYMENT,
-    AlertKind.EXECUTION_REFUSED: PLANS,
-    AlertKind.UNUSUAL_PACE: USAGE,
-    AlertKind.ERROR_LOOP: USAGE,
 }
 
 

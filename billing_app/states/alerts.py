@@ -19,7 +19,7 @@ from billing_app.states.alert_views import KIND_NAMES, AlertItem, MailChoice, al
 from billing_app.states.bell import BellState
 from billing_app.states.change_polling import LivePage
 from billing_app.states.session import SessionState
-from billing_app.states.views import AccountChoice, Message
+from billing_app.states.views import AccountChoice
 
 ROWS: Final = 20
 ALL_MAIL: Final = "all"
@@ -43,8 +43,7 @@ class AlertsState(RulesPage, LivePage, SessionState):
     def begin(self) -> None:
         """The page was opened."""
         self._cursors = ()
-        self._show(
-        )
+        self._show()
 
     @rx.event
     async def show_older(self) -> EventSpec | None:
@@ -93,7 +92,8 @@ class AlertsState(RulesPage, LivePage, SessionState):
         view = await rule_settings.read_rules(database, actor, account_id, datetime.now(UTC))
         return view.rules
 
-    async def _save_rules(self, rules: Sequence[Rule] | None, now: datetime) -> None:
+    async def _save_rules(self, rules: Sequence[Rule] | None, reason: str, now: datetime) -> None:
+        del reason
         actor = await self._actor()
         if actor is not None:
             database, account_id = get_services().database, self.account.account_id

@@ -8,10 +8,11 @@ from reflex.event import EventSpec
 
 from billing_app.billing.actors import PersonActor, UserActor
 from billing_app.billing.alerts import service as alerts
+from billing_app.billing.alerts.links import LINKS
 from billing_app.billing.alerts.service import AlertView
 from billing_app.composition import get_services
 from billing_app.states import formatting
-from billing_app.states.alert_views import LINKS, AlertItem, alert_item
+from billing_app.states.alert_views import AlertItem, alert_item
 from billing_app.states.session import SessionState, patience
 
 SHOWN: Final = 8
@@ -42,7 +43,7 @@ class BellState(SessionState):
             return None
         session = await self.get_state(SessionState)
         session._account_id = found.account_id  # noqa: SLF001
-        return rx.redirect(LINKS[found.kind][0])
+        return rx.redirect(LINKS[found.kind].page)
 
     async def refresh(self, actor: PersonActor) -> None:
         """Raises what the database raises."""

@@ -8,6 +8,7 @@ from billing_app.components.cards import page_head
 from billing_app.components.controls import select
 from billing_app.pages.alert_rules import rules_card, rules_result
 from billing_app.pages.staff.frame import console
+from billing_app.states.alert_rules import DEFAULTS
 from billing_app.states.staff.alert_rules import EVERY_OFFER
 from billing_app.states.staff.alert_rules import StaffAlertRulesState as State
 
@@ -33,6 +34,7 @@ def staff_alert_rules() -> rx.Component:
             rules_card(
                 State,
                 may_change=may_change,
+                has_reason=True,
                 note=rx.cond(
                     is_of_offer & ~State.has_rules,
                     "Those of every other offer; change one to give this offer its own",
@@ -45,7 +47,7 @@ def staff_alert_rules() -> rx.Component:
                             "Use those of every other offer",
                             type="button",
                             class_name="button quiet",
-                            on_click=State.use_defaults,
+                            on_click=State.ask_rule(DEFAULTS, ""),
                         ),
                     )
                 ],

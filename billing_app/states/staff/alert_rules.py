@@ -44,11 +44,11 @@ class StaffAlertRulesState(RulesPage, StaffPage, SessionState):
         staff, _ = await self._staff()
         return None if staff is None else (await self._defaults(staff))[0]
 
-    async def _save_rules(self, rules: Sequence[Rule] | None, now: datetime) -> None:
+    async def _save_rules(self, rules: Sequence[Rule] | None, reason: str, now: datetime) -> None:
         staff, _ = await self._staff()
         if staff is not None:
             database, code = get_services().database, self.offer_code or None
-            await rule_settings.set_default_rules(database, staff, code, rules, now)
+            await rule_settings.set_default_rules(database, staff, code, rules, reason, now)
 
     async def _defaults(self, staff: StaffActor) -> tuple[Rules, bool]:
         """Those that apply to the offer, and whether they are its own."""
