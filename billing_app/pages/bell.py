@@ -1,5 +1,7 @@
 """The bell in the header, and the panel with the newest alerts."""
 
+from typing import Literal
+
 import reflex as rx
 from reflex.vars import ObjectVar
 
@@ -10,8 +12,9 @@ from billing_app.states.alert_views import AlertItem
 from billing_app.states.bell import BellState as State
 
 
-def bell(on_account: Handler) -> rx.Component:
-    """`on_account`: what shows another account, which an alert may be about."""
+def bell(on_account: Handler, *, align: Literal["start", "end"]) -> rx.Component:
+    """`on_account`: what shows another account, which an alert may be about. `align`: the edge that
+    the panel has in common with the bell."""
     return rx.cond(
         State.is_shown,
         rx.popover.root(
@@ -44,7 +47,7 @@ def bell(on_account: Handler) -> rx.Component:
                     class_name="bell-foot",
                 ),
                 class_name="bell-panel",
-                align="end",
+                align=align,
                 side_offset=6,
                 custom_attrs={"aria-label": "Alerts"},
             ),

@@ -170,7 +170,7 @@ def known(is_unknown: rx.Var[bool], *parts: rx.Component) -> rx.Component:
 
 def _side(path: str, on_account: Handler, is_unknown: rx.Var[bool]) -> rx.Component:
     return rx.el.div(
-        rx.el.div(brand(), bell(on_account), class_name="side-top"),
+        rx.el.div(brand(), bell(on_account, align="start"), class_name="side-top"),
         known(is_unknown, account_menu(on_account, outlined=True)),
         navigation((*PAGES, ALERTS), path, "Main", _webhooks_link(path), _console_link()),
         rx.el.div(
@@ -186,7 +186,7 @@ def _top_bar(on_account: Handler, is_unknown: rx.Var[bool]) -> rx.Component:
     return rx.el.header(
         rx.cond(is_unknown, brand(), account_menu(on_account, outlined=False)),
         rx.el.div(class_name="spacer"),
-        bell(on_account),
+        bell(on_account, align="end"),
         colour_mode_button(),
         known(is_unknown, person_menu(with_name=False)),
         class_name="top-bar",

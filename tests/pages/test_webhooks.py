@@ -7,14 +7,17 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from billing_app import routes
+from billing_app.billing import ids
 from billing_app.db.enums import Role, StaffRole
+from billing_app.states.session import SessionState
+from billing_app.states.staff.webhooks import StaffWebhooksState
 from billing_app.states.webhooks import ADD, DELETE, EDIT, ROTATE, WebhooksState
 from tests.factories import connect, organization
 from tests.pages.conftest import OpenContext, RunningApp
 from tests.pages.customers import Customer, new_customer
 from tests.pages.receiver import Receiver
 from tests.pages.sockets import CONNECT, ForgingSocket
-from tests.pages.staff import open_console, signed_in
+from tests.pages.staff import cookie_of, open_console, send, signed_in
 from tests.pages.test_accessibility import faults, grave_violations
 from tests.pages.test_members import join
 
@@ -63,8 +66,8 @@ def add_endpoint(page: Page, url: str, *types: str) -> str:
     return secret
 
 
-def act(page: Page, action: str) -> None:
-    page.get_by_role("button", name="Actions: ").click()
+def act(page: Page, action: str, url: str = "") -> None:
+    page.get_by_role("button", name=f"Actions: {url}").click()
     page.get_by_role("menuitem", name=action).click()
 
 
@@ -205,9 +208,6 @@ def rows_of_webhooks(app: RunningApp, endpoint_id: str) -> list[object]:
 
 
 def forge(app: RunningApp, attacker: Customer, endpoint_id: str, account_number: int) -> str:
-    from billing_app.billing import ids
-    from billing_app.states.session import SessionState
-
     found = attacker.context.cookies()[0]
     cookie = f"{found.get('name')}={found.get('value')}"
     form = {"url": "https://evil.example.com/", "description": ""}
@@ -244,7 +244,7 @@ def test_admin_manages_the_endpoints_of_the_platform(
 ) -> None:
     page = open_console(open_context, running_app, routes.STAFF_WEBHOOKS)
     add_endpoint(page, receiver.url, "account.closed")
-    act(page, "Send test event")
+    act(page, "Send test event", receiver.url)
     deliveries = page.get_by_role("table", name="Deliveries")
     expect(deliveries.get_by_text("Delivered")).to_be_visible(timeout=TOLD_WITHIN_MS)
     assert faults(page, "staff-webhooks") == []
@@ -252,9 +252,31 @@ def test_admin_manages_the_endpoints_of_the_platform(
     expect(support.get_by_text(receiver.url).first).to_be_visible()
     expect(support.get_by_role("button", name="Actions: ")).to_have_count(0)
     expect(support.get_by_role("button", name="Add endpoint")).to_have_count(0)
-    act(page, "Delete")
+    refused = send(
+        running_app,
+        cookie_of(running_app, StaffRole.BILLING),
+        routes.STAFF_WEBHOOKS,
+        [
+            (StaffWebhooksState, "load", {}),
+            (StaffWebhooksState, "switch", {"endpoint_id": endpoint_id(running_app, receiver)}),
+            (StaffWebhooksState, "send_test", {"endpoint_id": endpoint_id(running_app, receiver)}),
+            (StaffWebhooksState, "ask", {"dialog": ADD, "endpoint_id": ""}),
+            (StaffWebhooksState, "save", {"form": {"url": "https://hooks.invalid/"}}),
+        ],
+    )
+    assert refused.count("This requires the role") == 3
+    act(page, "Delete", receiver.url)
     page.get_by_role("dialog").get_by_role("button", name="Delete endpoint").click()
-    expect(page.get_by_text("No endpoints yet")).to_be_visible()
+    expect(page.get_by_text(receiver.url)).to_have_count(0)
     customer = signed_in(open_context, running_app, new_customer(open_context, running_app).user_id)
     customer.goto(routes.STAFF_WEBHOOKS)
     expect(customer.get_by_text("Page not found")).to_be_visible()
+
+
+def endpoint_id(app: RunningApp, receiver: Receiver) -> str:
+    with connect(app.database_url) as connection:
+        row = connection.execute(
+            "SELECT id FROM webhook_endpoints WHERE url = %s", [receiver.url]
+        ).fetchone()
+    assert row is not None
+    return row[0]
