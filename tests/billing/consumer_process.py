@@ -11,17 +11,20 @@ from typing import Any
 
 from structlog.testing import capture_logs
 
+from billing_app.billing.alerts.watch import AlertWatch
 from billing_app.billing.errors import BillingError
 from billing_app.billing.executions.requests import Decision, Mode
 from billing_app.billing.executions.service import Executions
 from billing_app.billing.plans.trials import TrialTerms
+from billing_app.db.engine import Database
 from tests.conftest import PUBLIC, TRIAL_EXECUTIONS
 from tests.factories import PLATFORM_SERVICE, check_request
 
 
 async def run(job: dict[str, Any]) -> dict[str, Any]:
     terms = TrialTerms(PUBLIC, TRIAL_EXECUTIONS, days=None)
-    executions = Executions(job["url"], terms)
+    watch = AlertWatch(Database(job["url"])) if job.get("alerts") else None
+    executions = Executions(job["url"], terms, alerts=watch)
     groups = [[_request(item) for item in group] for group in job["groups"]]
     warm = check_request(Mode.CHECK, 1, organization_id=job["warm"])
     await executions.decide(PLATFORM_SERVICE, warm)
@@ -38,6 +41,8 @@ async def run(job: dict[str, Any]) -> dict[str, Any]:
     with capture_logs() as logs:
         decided = await asyncio.gather(*[decide(group) for group in groups])
     await executions.close()
+    if watch is not None:
+        await watch.close()
     return {
         "results": [_result(decision) for group in decided for decision in group],
         "troubles": [log["event"] for log in logs],

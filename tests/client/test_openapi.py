@@ -48,6 +48,9 @@ NOT_YET = {
     "PUT /billing/users/{external_id}",
     "POST /billing/plans",
     "POST /billing/portal-links",
+    "GET /billing/alerts",
+    "GET /billing/alert-rules",
+    "PUT /billing/alert-rules",
 }
 STAFF = "/billing/admin/"
 # Reads that OpenAPI describes without members, with the type that the server answers.

@@ -14,10 +14,11 @@ from typing import Any
 from billing_app.billing import ids
 from billing_app.billing import staff as staff_package
 from billing_app.billing.actors import Actor
+from billing_app.billing.alerts.rules import Rule
 from billing_app.billing.staff.access import browser_sessions, members, portal_sessions, viewing
 from billing_app.billing.staff.access.permissions import RANKS, Action
 from billing_app.billing.staff.audit import account_history, audit_reading
-from billing_app.billing.staff.catalogue import offers, publishing
+from billing_app.billing.staff.catalogue import alert_defaults, offers, publishing
 from billing_app.billing.staff.customers import account, customers, denials
 from billing_app.billing.staff.customers.search import CustomerFilter
 from billing_app.billing.staff.operations import (
@@ -32,7 +33,7 @@ from billing_app.billing.staff.repairs import refunds, service, trusted_invoices
 from billing_app.billing.staff.repairs.registry import BY_NAME
 from billing_app.billing.staff.repairs.repair import Repair
 from billing_app.billing.usage.service import Days
-from billing_app.db.enums import StaffRole
+from billing_app.db.enums import AlertKind, StaffRole
 from billing_app.payments.dashboard import Dashboard
 from tests.staff.permission_scene import FIELDS, OTHER_FIELDS, PORTAL_PERSON, Scene
 from tests.staff.repair_cases import REPAIR_CASES, RepairCase
@@ -80,6 +81,7 @@ LEAST: dict[Action, StaffRole] = {
     Action.PUBLISH_OFFER: StaffRole.ADMIN,
     Action.ARCHIVE_OFFER: StaffRole.ADMIN,
     Action.UNARCHIVE_OFFER: StaffRole.ADMIN,
+    Action.EDIT_ALERT_RULES: StaffRole.ADMIN,
     Action.ADD_STAFF: StaffRole.ADMIN,
     Action.CHANGE_ROLE: StaffRole.ADMIN,
     Action.REMOVE_STAFF: StaffRole.ADMIN,
@@ -298,6 +300,19 @@ CASES: dict[str, Case] = {
         Action.UNARCHIVE_OFFER,
         lambda s, a: publishing.unarchive_offer(
             s.staff_services.database, a, s.archived, **s.because
+        ),
+    ),
+    "alert_defaults.list_default_rules": reads(
+        lambda s, a: alert_defaults.list_default_rules(s.staff_services.database, a)
+    ),
+    "alert_defaults.set_default_rules": Case(
+        Action.EDIT_ALERT_RULES,
+        lambda s, a: alert_defaults.set_default_rules(
+            s.staff_services.database,
+            a,
+            s.archived,
+            [Rule(AlertKind.REMAINING_SHARE, 20)],
+            **s.because,
         ),
     ),
     "browser_sessions.list_account_sessions": reads(

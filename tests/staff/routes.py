@@ -52,6 +52,11 @@ def routes_of(scene: Scene) -> dict[str, tuple[Action, dict[str, Any] | None]]:
             for repair, case in BY_ROUTE.values()
             if repair.preview_route is not None
         },
+        "GET /alert-rules": (Action.READ, None),
+        "PUT /alert-rules": (
+            Action.EDIT_ALERT_RULES,
+            {"rules": [{"kind": "remaining_share", "value": 20}], **because},
+        ),
         "GET /offers": (Action.READ, None),
         "POST /offers": (Action.EDIT_OFFER, {"code": ids.new_id("http-"), **offer}),
         "GET /offers/{code}": (Action.READ, None),

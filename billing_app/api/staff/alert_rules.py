@@ -9,8 +9,8 @@ from billing_app.api.alert_rules import Rules, rules_body, rules_of
 from billing_app.api.parameters import OfferCode
 from billing_app.api.routing import JsonRoute
 from billing_app.api.staff.callers import ADMIN_PREFIX, PROBLEMS, ReasonBody, StaffCall
-from billing_app.billing.alerts import rule_settings
-from billing_app.billing.alerts.rule_settings import DefaultRulesView
+from billing_app.billing.staff.catalogue import alert_defaults
+from billing_app.billing.staff.catalogue.alert_defaults import DefaultRulesView
 
 router = APIRouter(
     route_class=JsonRoute,
@@ -30,14 +30,14 @@ class SetDefaults(ReasonBody):
 @router.get("")
 async def list_defaults(call: StaffCall) -> dict[str, Any]:
     """The default rules of accounts without their own: those of every offer first."""
-    found = await rule_settings.list_default_rules(call.database, call.actor)
+    found = await alert_defaults.list_default_rules(call.database, call.actor)
     return {"items": [_body(view) for view in found]}
 
 
 @router.put("")
 async def set_defaults(body: SetDefaults, call: StaffCall) -> dict[str, Any]:
     """Replace the default rules of an offer, or of every other. They apply within seconds."""
-    await rule_settings.set_default_rules(
+    await alert_defaults.set_default_rules(
         call.database, call.actor, body.offer, rules_of(body.rules), body.reason, call.now
     )
     return await list_defaults(call)

@@ -35,6 +35,7 @@ WORDING: Final[dict[str, str]] = {
     Action.PUBLISH_OFFER: "Published an offer",
     Action.ARCHIVE_OFFER: "Archived an offer",
     Action.UNARCHIVE_OFFER: "Unarchived an offer",
+    Action.EDIT_ALERT_RULES: "Changed the default alert rules",
     Action.MANAGE_WEBHOOKS: "Changed a webhook endpoint",
     Action.ADD_STAFF: "Added a staff member",
     Action.CHANGE_ROLE: "Changed a staff role",
@@ -92,7 +93,13 @@ HIDDEN_OF: Final[dict[str, frozenset[str]]] = {
 # What the subject is; people are named by themselves.
 SUBJECTS: Final[dict[str, str]] = {
     **dict.fromkeys(
-        (Action.EDIT_OFFER, Action.PUBLISH_OFFER, Action.ARCHIVE_OFFER, Action.UNARCHIVE_OFFER),
+        (
+            Action.EDIT_OFFER,
+            Action.PUBLISH_OFFER,
+            Action.ARCHIVE_OFFER,
+            Action.UNARCHIVE_OFFER,
+            Action.EDIT_ALERT_RULES,
+        ),
         "Offer",
     ),
     **dict.fromkeys(
