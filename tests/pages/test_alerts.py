@@ -148,7 +148,7 @@ def test_page_lists_alerts_and_keeps_mail_choices(
     expect(raised.get_by_role("listitem")).to_have_count(2)
     page.locator(".page-head").get_by_role("button", name="Mark all as read").click()
     bell_of(page, re.compile("^Alerts$"))
-    expect(raised.get_by_text("New")).to_have_count(0)
+    expect(raised.get_by_text("New", exact=True)).to_have_count(0)
 
     page.get_by_label("Unusual pace").uncheck()
     expect(page.get_by_label("Unusual pace")).not_to_be_checked()
