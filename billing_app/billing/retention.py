@@ -15,6 +15,9 @@ from billing_app.db.engine import Database
 
 BLOCK_ROWS: Final = 10_000
 SESSION_GRACE_DAYS: Final = 30
+DELIVERY_LOG_DAYS: Final = 30
+# As long as an event is kept, another with its key is none.
+ACCOUNT_EVENT_DAYS: Final = 90
 
 OLD_SESSIONS: Final = """
 DELETE FROM sessions WHERE ctid = ANY(ARRAY(
@@ -40,6 +43,11 @@ DELETE FROM attempt_counters WHERE ctid = ANY(ARRAY(
 OLD_BROWSERS: Final = """
 DELETE FROM known_browsers WHERE ctid = ANY(ARRAY(
     SELECT ctid FROM known_browsers WHERE expires_at < :before LIMIT :rows))
+"""
+
+OLD_DELIVERIES: Final = """
+DELETE FROM webhook_deliveries WHERE ctid = ANY(ARRAY(
+    SELECT ctid FROM webhook_deliveries WHERE created_at < :before LIMIT :rows))
 """
 
 EARLIER_EVENTS: Final = text("SELECT EXISTS (SELECT 1 FROM execution_events_earlier)")
@@ -125,6 +133,13 @@ async def purge_sessions(database: Database, *, now: datetime) -> int:
 async def purge_portal_links(database: Database, *, now: datetime) -> int:
     """Delete portal links that have expired."""
     return await _purge(database, OLD_PORTAL_LINKS, now)
+
+
+async def purge_webhooks(database: Database, *, now: datetime) -> int:
+    """Delete deliveries with their attempts, and later the events that they told."""
+    deliveries = await _purge(database, OLD_DELIVERIES, now - timedelta(days=DELIVERY_LOG_DAYS))
+    before = now - timedelta(days=ACCOUNT_EVENT_DAYS)
+    return deliveries + await _purge_blocks(database, "account_events", "created_at", before)
 
 
 async def purge_password_links(database: Database, *, now: datetime) -> int:

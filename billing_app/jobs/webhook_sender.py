@@ -90,19 +90,22 @@ class WebhookSender:
         self._timeout_seconds = timeout_seconds
 
     async def send(self, message: Message, now: datetime) -> Answer:
-        """What the endpoint answered, or why it did not. Raises nothing."""
+        """What the endpoint answered, or why it did not."""
+        headers = signed_headers(message, now)
         began_at = time.monotonic()
         status, text, error = None, "", ""
         try:
             async with asyncio.timeout(self._timeout_seconds):
-                status, text = await self._exchange(message, now)
+                status, text = await self._exchange(message, headers)
         except TimeoutError:
             error = f"There was no complete response within {self._timeout_seconds:g} seconds."
         except Exception as failure:
             error = _worded(failure)
         return Answer(status, text, error, round((time.monotonic() - began_at) * 1_000))
 
-    async def _exchange(self, message: Message, now: datetime) -> tuple[int, str]:
+    async def _exchange(
+        self, message: Message, headers: list[tuple[bytes, bytes]]
+    ) -> tuple[int, str]:
         timeouts = {"connect": CONNECT_SECONDS, "pool": None, "read": None, "write": None}
         async with (
             httpcore.AsyncConnectionPool(
@@ -111,7 +114,7 @@ class WebhookSender:
             pool.stream(
                 "POST",
                 message.url,
-                headers=signed_headers(message, now),
+                headers=headers,
                 content=message.body.encode(),
                 extensions={"timeout": timeouts},
             ) as response,

@@ -25,6 +25,7 @@ from billing_app.billing.retention import (
     purge_password_links,
     purge_portal_links,
     purge_sessions,
+    purge_webhooks,
 )
 from billing_app.billing.staff.access.viewing import end_old_views
 from billing_app.billing.subscriptions import top_ups
@@ -95,6 +96,11 @@ async def remove_old_password_links(now: datetime) -> int:
 
 
 @DBOS.step()
+async def remove_old_webhooks(now: datetime) -> int:
+    return await purge_webhooks(get_services().database, now=now)
+
+
+@DBOS.step()
 async def reopen_plans() -> int:
     return await reopen_early_ended(get_services().database)
 
@@ -119,7 +125,10 @@ async def clean_up(scheduled_at: datetime, _context: Any) -> None:
     sessions = await remove_old_sessions(scheduled_at)
     links = await remove_old_password_links(scheduled_at)
     jobs = await retention.forget_old_jobs(scheduled_at)
-    log.info("cleaned_up", answers=answers, sessions=sessions, links=links, jobs=jobs)
+    hooks = await remove_old_webhooks(scheduled_at)
+    log.info(
+        "cleaned_up", answers=answers, sessions=sessions, links=links, jobs=jobs, webhooks=hooks
+    )
 
 
 @DBOS.workflow()

@@ -51,6 +51,16 @@ NOT_YET = {
     "GET /billing/alerts",
     "GET /billing/alert-rules",
     "PUT /billing/alert-rules",
+    "GET /billing/webhook-endpoints",
+    "POST /billing/webhook-endpoints",
+    "GET /billing/webhook-endpoints/{endpoint_id}",
+    "PATCH /billing/webhook-endpoints/{endpoint_id}",
+    "DELETE /billing/webhook-endpoints/{endpoint_id}",
+    "POST /billing/webhook-endpoints/{endpoint_id}/rotate-secret",
+    "POST /billing/webhook-endpoints/{endpoint_id}/test",
+    "GET /billing/webhook-endpoints/{endpoint_id}/deliveries",
+    "GET /billing/webhook-endpoints/{endpoint_id}/deliveries/{delivery_id}",
+    "POST /billing/webhook-endpoints/{endpoint_id}/deliveries/{delivery_id}/redeliver",
 }
 STAFF = "/billing/admin/"
 # Reads that OpenAPI describes without members, with the type that the server answers.

@@ -82,6 +82,7 @@ LEAST: dict[Action, StaffRole] = {
     Action.ARCHIVE_OFFER: StaffRole.ADMIN,
     Action.UNARCHIVE_OFFER: StaffRole.ADMIN,
     Action.EDIT_ALERT_RULES: StaffRole.ADMIN,
+    Action.MANAGE_WEBHOOKS: StaffRole.ADMIN,
     Action.ADD_STAFF: StaffRole.ADMIN,
     Action.CHANGE_ROLE: StaffRole.ADMIN,
     Action.REMOVE_STAFF: StaffRole.ADMIN,

@@ -17,6 +17,7 @@ class EventType(StrEnum):
     SUBSCRIPTION_CREATED = "subscription.created"
     SUBSCRIPTION_UPDATED = "subscription.updated"
     SUBSCRIPTION_CANCELLED = "subscription.cancelled"
+    SUBSCRIPTION_RESUMED = "subscription.resumed"
     SUBSCRIPTION_PAST_DUE = "subscription.past_due"
     SUBSCRIPTION_RECOVERED = "subscription.recovered"
     SUBSCRIPTION_ENDED = "subscription.ended"

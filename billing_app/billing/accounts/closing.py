@@ -12,6 +12,7 @@ from sqlmodel import col, delete, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing import ids
+from billing_app.billing.account_events.changes import telling
 from billing_app.billing.accounts.profiles import lock_profile
 from billing_app.billing.accounts.provisioned_views import (
     OrganizationView,
@@ -61,7 +62,9 @@ class Closing:
                 return await organization_view(session, account.id)
         await self._end_subscriptions(account.id, now)
         async with self.database.transaction() as session:
-            await _close(session, key, account.id, now)
+            await session.get_one(Account, account.id, with_for_update=True)
+            async with telling(session, account.id, now):
+                await _close(session, key, account.id, now)
             return await organization_view(session, account.id)
 
     async def _end_subscriptions(self, account_id: int, now: datetime) -> None:
@@ -78,7 +81,7 @@ class Closing:
 
 
 async def _close(session: AsyncSession, key: ServiceActor, account_id: int, now: datetime) -> None:
-    account = await session.get_one(Account, account_id, with_for_update=True)
+    account = await session.get_one(Account, account_id)
     profile = await lock_profile(session, account_id)
     if profile.closed_at is not None:
         return

@@ -9,7 +9,7 @@ from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing.offers.catalogue import OfferView, offer_version
-from billing_app.billing.plans.inserting import insert_plan
+from billing_app.billing.plans.inserting import add_plan
 from billing_app.billing.subscriptions.apply import live_subscription
 from billing_app.billing.subscriptions.proration import PERIODS
 from billing_app.db.engine import Database
@@ -65,7 +65,7 @@ async def _refill(database: Database, account_id: int, now: datetime) -> bool:
         if await live_subscription(session, account_id) is not None:
             return False
         plan = await _plan(session, account_id, offer, starts_at, ends_at, now)
-        await insert_plan(session, plan)
+        await add_plan(session, plan)
     return True
 
 

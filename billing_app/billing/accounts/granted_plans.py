@@ -26,7 +26,7 @@ from billing_app.billing.errors import (
     InvalidInputError,
 )
 from billing_app.billing.offers.catalogue import MAX_OFFER_EXECUTIONS, MAX_PRIORITY
-from billing_app.billing.plans.inserting import insert_plan
+from billing_app.billing.plans.inserting import add_plan
 from billing_app.billing.staff.audit.audit_writing import (
     BY_SERVICE,
     ServiceAction,
@@ -179,7 +179,7 @@ async def _add(session: AsyncSession, account_id: int, grant: PlanGrant, now: da
         ends_at=grant.ends_at,
         created_at=now,
     )
-    await insert_plan(session, plan)
+    await add_plan(session, plan)
     return plan
 
 

@@ -40,7 +40,7 @@ from billing_app.billing.identity.email_links import of_account
 from billing_app.billing.identity.sessions import clean_email
 from billing_app.billing.lists.paging import Page
 from billing_app.billing.plans import trial_uses, trials
-from billing_app.billing.plans.inserting import insert_plan
+from billing_app.billing.plans.inserting import add_plan
 from billing_app.billing.plans.trials import TrialTerms
 from billing_app.billing.staff.audit.audit_writing import ServiceAction, service_entry
 from billing_app.db.engine import Database
@@ -193,7 +193,7 @@ class Provisioning:
             person = trial_uses.person_of(email)
             if not await trial_uses.take(session, TrialUseKind.EMAIL, person, account_id, now):
                 return
-        await insert_plan(session, trials.trial_plan(account_id, self.terms, now))
+        await add_plan(session, trials.trial_plan(account_id, self.terms, now))
 
     async def _keep(
         self,

@@ -29,7 +29,7 @@ from billing_app.billing.errors import (
     ScopeMissingError,
     UserNotFoundError,
 )
-from billing_app.billing.plans.inserting import insert_plan
+from billing_app.billing.plans import inserting
 from billing_app.billing.plans.trials import TrialTerms
 from billing_app.db.engine import Database
 from billing_app.db.enums import AccountKind, PlanSource, PlanType, Role, Scope
@@ -252,7 +252,7 @@ async def create_organization(
         session.add(account)
         await session.flush()
         plan = _contract_plan(account.id, sequence=1, executions=executions, now=now)
-        await insert_plan(session, plan)
+        await inserting.add_plan(session, plan)
     return organization_id
 
 
@@ -283,7 +283,7 @@ async def add_plan(
         plan = _contract_plan(account.id, sequence=sequence, executions=executions, now=now)
         plan.name = checked_name(name)
         plan.ends_at = ends_at
-        await insert_plan(session, plan)
+        await inserting.add_plan(session, plan)
     return sequence
 
 

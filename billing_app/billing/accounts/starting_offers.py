@@ -7,7 +7,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing.errors import ConflictError, InvalidInputError
 from billing_app.billing.offers.catalogue import OfferView, find_offer, offer_version
-from billing_app.billing.plans.inserting import insert_plan
+from billing_app.billing.plans.inserting import add_plan
 from billing_app.billing.subscriptions.proration import PERIODS
 from billing_app.db.enums import PlanSource, PlanType
 from billing_app.db.tables import AccountProfile, Plan
@@ -42,7 +42,7 @@ async def start_offer(
     refills = offer.is_subscription and offer.price_minor == 0
     profile.refills_at = plan.ends_at if refills else None
     session.add(profile)
-    await insert_plan(session, plan)
+    await add_plan(session, plan)
 
 
 async def _first_plan(

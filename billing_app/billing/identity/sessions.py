@@ -17,7 +17,7 @@ from billing_app.billing.errors import EmailTakenError, InvalidInputError, NotAu
 from billing_app.billing.identity.password_hashing import hash_password, is_password
 from billing_app.billing.identity.session_expiry import is_live, revoke_sessions
 from billing_app.billing.plans import trial_uses, trials
-from billing_app.billing.plans.inserting import insert_plan
+from billing_app.billing.plans.inserting import add_plan
 from billing_app.billing.plans.trials import TrialTerms
 from billing_app.db.engine import Database
 from billing_app.db.enums import AccountKind, Role, TrialUseKind
@@ -186,7 +186,7 @@ async def give_trial(session: AsyncSession, user: User, terms: TrialTerms, now: 
         person = trial_uses.person_of(user.email)
         if not await trial_uses.take(session, TrialUseKind.EMAIL, person, account.id, now):
             return
-    await insert_plan(session, trials.trial_plan(account.id, terms, now))
+    await add_plan(session, trials.trial_plan(account.id, terms, now))
 
 
 def hash_token(token: str) -> bytes:

@@ -8,6 +8,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from billing_app.billing.account_events.changes import telling
 from billing_app.billing.accounts.service import authorize_managing
 from billing_app.billing.actors import Actor
 from billing_app.billing.errors import InvalidInputError
@@ -61,8 +62,9 @@ async def set_overage_limit(
     async with database.transaction() as session:
         account = await authorize_managing(session, actor, account_id)
         await session.get(Account, account.id, with_for_update=True)
-        row = await _keep(session, account.id, limit_minor, currency, now)
-        await _fit_running_plans(session, account.id, now)
+        async with telling(session, account.id, now):
+            row = await _keep(session, account.id, limit_minor, currency, now)
+            await _fit_running_plans(session, account.id, now)
     return _view(account_id, row)
 
 

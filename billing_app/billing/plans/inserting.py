@@ -4,8 +4,15 @@ alerts about the balance are cleared."""
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from billing_app.billing.account_events.changes import telling
 from billing_app.billing.alerts.balance import plan_added
 from billing_app.db.tables import Account, Plan
+
+
+async def add_plan(session: AsyncSession, plan: Plan) -> None:
+    """Insert a plan that is the whole change of its account, and append the events of that."""
+    async with telling(session, plan.account_id, plan.created_at):
+        await insert_plan(session, plan)
 
 
 async def insert_plan(session: AsyncSession, plan: Plan) -> None:

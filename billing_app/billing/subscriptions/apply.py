@@ -9,12 +9,14 @@ from sqlalchemy import String, literal_column
 from sqlmodel import SQLModel, col, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from billing_app.billing.account_events.changes import telling
 from billing_app.billing.accounts.billing_details import keep_business_name
 from billing_app.billing.offers.catalogue import offer_versions
 from billing_app.billing.overage.bills import keep_bills
 from billing_app.billing.plans.locking import lock_plans
 from billing_app.billing.plans.trial_uses import take
 from billing_app.billing.subscriptions.bank_debits import bank_stamps, decision_entry
+from billing_app.billing.subscriptions.failed_invoices import tell_failed
 from billing_app.billing.subscriptions.invoice_purposes import InvoicePurposes, invoice_purposes
 from billing_app.billing.subscriptions.plan_sync import PlanSync
 from billing_app.billing.subscriptions.provider import (
@@ -71,17 +73,19 @@ async def apply_customer(
     if account is None or await customer_version(session, snapshot.customer_id) != version:
         return None
     changed = await _change_version(session, snapshot.customer_id)
-    await _subscriptions(session, account.id, snapshot, versions, now, one_trial=one_trial)
-    await _invoices(session, account.id, snapshot, purposes, now)
-    plans = await lock_plans(session, account.id)
-    refused = await _refused_trials(session, account.id)
-    plan_sync = PlanSync(session, account.id, plans, versions, offers, now, refused)
-    trusted = await trusted_invoices(session, account.id)
-    await plan_sync.apply(snapshot, grace_days=grace_days, trusted=trusted)
-    live = await live_in(session, account.id, snapshot)
-    await plan_sync.bridges.keep(snapshot, live, versions, hours=bridge_hours)
-    await keep_bills(session, account.id, snapshot.invoices, plan_sync.plans)
-    await _complete_checkout(session, account.id)
+    async with telling(session, account.id, now):
+        await _subscriptions(session, account.id, snapshot, versions, now, one_trial=one_trial)
+        await _invoices(session, account.id, snapshot, purposes, now)
+        plans = await lock_plans(session, account.id)
+        refused = await _refused_trials(session, account.id)
+        plan_sync = PlanSync(session, account.id, plans, versions, offers, now, refused)
+        trusted = await trusted_invoices(session, account.id)
+        await plan_sync.apply(snapshot, grace_days=grace_days, trusted=trusted)
+        live = await live_in(session, account.id, snapshot)
+        await plan_sync.bridges.keep(snapshot, live, versions, hours=bridge_hours)
+        await keep_bills(session, account.id, snapshot.invoices, plan_sync.plans)
+        await _complete_checkout(session, account.id)
+    await tell_failed(session, account.id, snapshot.invoices, now)
     return changed
 
 

@@ -15,6 +15,8 @@ from sqlalchemy import text
 from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from billing_app.billing.account_events.event_types import EventType
+from billing_app.billing.account_events.outbox import NewEvent, append
 from billing_app.billing.accounts.service import authorize_managing
 from billing_app.billing.actors import Actor
 from billing_app.billing.errors import BillingError, InvalidInputError
@@ -366,6 +368,8 @@ class TopUps:
             if row is not None:
                 row.stopped_because, row.updated_at = because, now
                 session.add(row)
+                event = NewEvent(EventType.TOP_UP_STOPPED, {"reason": because})
+                await append(session, account_id, event, now)
         return False
 
     async def _finish(
@@ -378,6 +382,14 @@ class TopUps:
     ) -> None:
         async with self._database.transaction() as session:
             await provider_requests.finish(session, row, state, now, problem=problem)
+            if state is ProviderRequestState.DONE:
+                await append(session, row.account_id, _bought(row), now)
+
+
+def _bought(row: ProviderRequest) -> NewEvent:
+    paid = {name: row.parameters[name] for name in ("amount_minor", "currency")}
+    key = f"{EventType.TOP_UP_BOUGHT}:{row.key}"
+    return NewEvent(EventType.TOP_UP_BOUGHT, {"top_up": paid}, key)
 
 
 def _check(offer: OfferView, threshold_executions: int, monthly_cap_minor: int) -> None:

@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import Any, Final
 
+from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing.actors import (
@@ -14,19 +15,19 @@ from billing_app.billing.actors import (
     UserActor,
     ViewingActor,
 )
+from billing_app.billing.staff.access import ownership
 from billing_app.billing.staff.access.permissions import Action
 from billing_app.billing.staff.audit.audit_writing import BY_CUSTOMER, BY_SERVICE
-from billing_app.db.enums import AuditRole
+from billing_app.db.enums import AccountKind, AuditRole
 from billing_app.db.tables import Account, AuditEntry, WebhookEndpoint
 
 BY_STAFF: Final = "Changed by staff."
 COMMAND_LINE: Final = ("operator", "Command line", AuditRole.ADMIN, BY_STAFF)
 
 
-def add_entry(
+async def add_entry(
     session: AsyncSession,
     actor: Actor,
-    account: Account | None,
     endpoint: WebhookEndpoint,
     change: str,
     now: datetime,
@@ -36,13 +37,17 @@ def add_entry(
 ) -> None:
     """Add an entry in the caller's transaction. `change`: such as "created"."""
     actor_id, name, role, reason = _who(actor)
+    account = await _account(session, endpoint)
+    is_own = isinstance(actor, (UserActor, PortalActor))
+    if isinstance(actor, StaffActor) and account is not None:
+        is_own = await ownership.is_own(session, account.id, actor_id)
     session.add(
         AuditEntry(
             at=now,
             actor_id=actor_id,
             actor_name=name[:255],
             role=role,
-            own_account=isinstance(actor, (UserActor, PortalActor)),
+            own_account=is_own,
             action=Action.MANAGE_WEBHOOKS,
             account_id=account.id if account else None,
             subject=endpoint.id,
@@ -51,6 +56,13 @@ def add_entry(
             after={"change": change, **(after or {})},
         )
     )
+
+
+async def _account(session: AsyncSession, endpoint: WebhookEndpoint) -> Account | None:
+    if endpoint.organization_id is None:
+        return None
+    query = select(Account).where(Account.organization_id == endpoint.organization_id)
+    return (await session.exec(query.where(Account.kind == AccountKind.ORGANIZATION))).first()
 
 
 def _who(actor: Actor) -> tuple[str, str, AuditRole, str]:

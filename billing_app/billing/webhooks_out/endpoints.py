@@ -23,7 +23,7 @@ from billing_app.billing.webhooks_out.secrets import new_secret, rotate
 from billing_app.billing.webhooks_out.views import EndpointView, NewSecret, endpoint_view
 from billing_app.db.engine import Database
 from billing_app.db.enums import EndpointStatus
-from billing_app.db.tables import Account, WebhookEndpoint
+from billing_app.db.tables import WebhookEndpoint
 
 ENDPOINT: Final = "whe_"
 MAX_ENDPOINTS: Final = 20
@@ -62,7 +62,7 @@ class WebhookEndpoints:
         """An endpoint of the organization, or of the platform. Raises InvalidInputError,
         TooManyEndpointsError, and what `access.authorize` raises."""
         async with self.database.transaction() as session:
-            account = await authorize(session, actor, organization_id)
+            await authorize(session, actor, organization_id)
             if fields.url is None:
                 raise InvalidInputError("url is required.", field="url")
             await _require_room(session, organization_id)
@@ -78,8 +78,8 @@ class WebhookEndpoints:
             )
             self._set(row, fields)
             session.add(row)
-            add_entry(session, actor, account, row, "created", now, after={"url": row.url})
             await session.flush()
+            await add_entry(session, actor, row, "created", now, after={"url": row.url})
         return NewSecret(endpoint_view(row, now), row.secret)
 
     async def list(
@@ -110,9 +110,9 @@ class WebhookEndpoints:
             if before != _figures(row):
                 row.updated_at = now
                 session.add(row)
-                account = await _account(session, row)
-                after = _figures(row)
-                add_entry(session, actor, account, row, "changed", now, before=before, after=after)
+                await add_entry(
+                    session, actor, row, "changed", now, before=before, after=_figures(row)
+                )
                 # What waited while it was paused is delivered now.
                 await (await session.connection()).execute(outbox.ANNOUNCE)
         return endpoint_view(row, now)
@@ -121,8 +121,7 @@ class WebhookEndpoints:
         """With its deliveries. Raises what `access.authorize_endpoint` raises."""
         async with self.database.transaction() as session:
             row = await authorize_endpoint(session, actor, endpoint_id)
-            account = await _account(session, row)
-            add_entry(session, actor, account, row, "removed", now, before={"url": row.url})
+            await add_entry(session, actor, row, "removed", now, before={"url": row.url})
             await session.delete(row)
 
     async def rotate_secret(self, actor: Actor, endpoint_id: str, now: datetime) -> NewSecret:
@@ -133,7 +132,7 @@ class WebhookEndpoints:
             secret = rotate(row, now)
             row.updated_at = now
             session.add(row)
-            add_entry(session, actor, await _account(session, row), row, "secret rotated", now)
+            await add_entry(session, actor, row, "secret rotated", now)
         return NewSecret(endpoint_view(row, now), secret)
 
     def _set(self, row: WebhookEndpoint, fields: EndpointFields) -> None:
@@ -186,13 +185,6 @@ async def _require_room(session: AsyncSession, organization_id: str | None) -> N
 def _is_of(organization_id: str | None) -> Any:
     owner = col(WebhookEndpoint.organization_id)
     return owner.is_(None) if organization_id is None else owner == organization_id
-
-
-async def _account(session: AsyncSession, row: WebhookEndpoint) -> Account | None:
-    if row.organization_id is None:
-        return None
-    query = select(Account).where(Account.organization_id == row.organization_id)
-    return (await session.exec(query.where(Account.kind == "organization"))).first()
 
 
 def _figures(row: WebhookEndpoint) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from billing_app.api import (
     top_ups,
     usage,
     users,
+    webhook_endpoints,
 )
 from billing_app.api.routing import JsonRoute
 from tests.api.contract.requests import done
@@ -96,7 +97,8 @@ def test_metrics_are_plain_text(document: Any) -> None:
 
 def test_every_json_body_is_read_strictly() -> None:
     customers = (overage, top_ups, subscriptions, sign_in, password_resets, usage)
-    modules = (*customers, organizations, users, granted_plans, portal_links, *staff.modules)
+    provisioning = (organizations, users, granted_plans, portal_links, webhook_endpoints)
+    modules = (*customers, *provisioning, *staff.modules)
     routes = [route for module in modules for route in module.router.routes]
     with_body = [
         route

@@ -11,6 +11,7 @@ import pytest
 from billing_app.api.plans import encode_current
 from billing_app.billing.account_events.event_types import EventType
 from billing_app.billing.account_events.outbox import NewEvent, append
+from billing_app.billing.retention import purge_webhooks
 from billing_app.billing.subscriptions.account_summary import read_summary
 from billing_app.billing.webhooks_out.attempts import DELAYS_SECONDS, DISABLED_AFTER
 from billing_app.billing.webhooks_out.deliveries import (
@@ -312,6 +313,24 @@ async def test_one_accounts_error_does_not_stop_others(world: World, own_databas
     await world.happens()
     await world.simulated.run(NOW + DAY)
     assert len(world.receiver.received) == 1
+
+
+async def test_log_is_kept_for_thirty_days_and_events_for_ninety(
+    world: World, own_database_url: str
+) -> None:
+    await world.happens()
+    await world.simulated.run(NOW + DAY)
+    await purge_webhooks(world.database, now=NOW + 29 * DAY)
+    assert len(await world.log()) == 1
+    await purge_webhooks(world.database, now=NOW + 32 * DAY)
+    assert await world.log() == []
+    with connect(own_database_url) as connection:
+        count = (
+            "SELECT (SELECT count(*) FROM account_events), (SELECT count(*) FROM webhook_attempts)"
+        )
+        assert connection.execute(count.encode()).fetchone() == (1, 0)
+        await purge_webhooks(world.database, now=NOW + 91 * DAY)
+        assert connection.execute(count.encode()).fetchone() == (0, 0)
 
 
 async def test_test_button_sends_to_an_endpoint_of_any_types(world: World) -> None:

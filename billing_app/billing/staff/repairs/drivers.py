@@ -16,6 +16,7 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing import ids
+from billing_app.billing.account_events.changes import telling
 from billing_app.billing.errors import (
     AccountNotFoundError,
     BillingError,
@@ -244,8 +245,12 @@ class InSession(Generic[F]):
     async def run(self, services: RepairServices, request: RepairRequest[F]) -> EntryView:
         async with services.database.transaction() as session:
             return await carry_out(
-                SessionTransaction(session), request, lambda: self.change(session, request)
+                SessionTransaction(session), request, lambda: self._told(session, request)
             )
+
+    async def _told(self, session: AsyncSession, request: RepairRequest[F]) -> RepairResult:
+        async with telling(session, request.account_id, request.now):
+            return await self.change(session, request)
 
     async def rehearse(self, services: RepairServices, request: RepairRequest[F]) -> RepairResult:
         results: list[RepairResult] = []
