@@ -45,7 +45,9 @@ def rules_card(
                     class_name="spending",
                 ),
                 empty(
-                    icon="bell-off", title="No alerts", text="Nobody is told before things happen."
+                    icon="bell-off",
+                    title="No alerts are set up",
+                    text="Add one to hear in time when executions run low.",
                 ),
             ),
             title="What to alert about",

@@ -90,11 +90,14 @@ def _alert(item: ObjectVar[AlertItem]) -> rx.Component:
                 class_name="offer-name spending-head",
             ),
             rx.el.p(item.text, class_name="spending-text"),
-            rx.el.p(f"{item.at} UTC", class_name="offer-note number"),
         ),
-        rx.link(item.link, href=item.page, class_name="text-link"),
+        rx.el.div(
+            rx.el.span(f"{item.at} UTC", class_name="soft number"),
+            rx.link(item.link, href=item.page, class_name="text-link"),
+            class_name="alert-side",
+        ),
         key=item.id,
-        class_name="spending-item",
+        class_name="spending-item alert",
     )
 
 

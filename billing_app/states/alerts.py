@@ -21,7 +21,7 @@ from billing_app.states.change_polling import LivePage
 from billing_app.states.session import SessionState
 from billing_app.states.views import AccountChoice
 
-ROWS: Final = 20
+ROWS: Final = 10
 ALL_MAIL: Final = "all"
 
 
