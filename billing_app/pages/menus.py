@@ -76,7 +76,7 @@ def person_menu(*, with_name: bool, is_in_console: bool = False) -> rx.Component
         ),
         rx.dropdown_menu.content(
             rx.el.div(viewer.email, class_name="menu-label"),
-            rx.dropdown_menu.item("Customer pages", on_click=rx.redirect(routes.DASHBOARD))
+            _of_console()
             if is_in_console
             else rx.cond(
                 SessionState.is_staff,
@@ -98,6 +98,14 @@ def person_menu(*, with_name: bool, is_in_console: bool = False) -> rx.Component
             _with_sign_in(_sign_out_item("Sign out everywhere", routes.SESSION_DELETE_ALL)),
             min_width="220px",
         ),
+    )
+
+
+def _of_console() -> rx.Component:
+    return rx.fragment(
+        rx.dropdown_menu.item("Customer pages", on_click=rx.redirect(routes.DASHBOARD)),
+        rx.dropdown_menu.item("Webhooks", on_click=rx.redirect(routes.STAFF_WEBHOOKS)),
+        rx.dropdown_menu.item("Alert rules", on_click=rx.redirect(routes.STAFF_ALERT_RULES)),
     )
 
 

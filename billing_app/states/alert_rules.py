@@ -24,6 +24,7 @@ from billing_app.states.session import SessionState
 from billing_app.states.views import Message
 
 USUAL_CURRENCY: Final = "USD"
+APPLIES: Final = "It applies within seconds."
 
 RULE, REMOVE, DEFAULTS = "rule", "remove", "defaults"
 
@@ -139,7 +140,7 @@ class RulesPage(Page, mixin=True):
             rules = await self._load_rules()
             if rules is not None:
                 await self._save_rules(change(rules), reason, datetime.now(UTC))
-                self._show(dialog="", rule_done=Message("good", done))
+                self._show(dialog="", rule_done=Message("good", done, APPLIES))
 
         await self._try_rules(work)
         return await self._read_again()

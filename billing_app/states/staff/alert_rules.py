@@ -8,10 +8,10 @@ import reflex as rx
 from reflex.event import EventSpec
 
 from billing_app.billing.actors import StaffActor
-from billing_app.billing.alerts import rule_settings
 from billing_app.billing.alerts.rules import Rule
 from billing_app.billing.errors import BillingError
 from billing_app.billing.offers import catalogue
+from billing_app.billing.staff.catalogue import alert_defaults
 from billing_app.composition import get_services
 from billing_app.states.alert_rules import Rules, RulesPage
 from billing_app.states.session import SessionState
@@ -48,11 +48,11 @@ class StaffAlertRulesState(RulesPage, StaffPage, SessionState):
         staff, _ = await self._staff()
         if staff is not None:
             database, code = get_services().database, self.offer_code or None
-            await rule_settings.set_default_rules(database, staff, code, rules, reason, now)
+            await alert_defaults.set_default_rules(database, staff, code, rules, reason, now)
 
     async def _defaults(self, staff: StaffActor) -> tuple[Rules, bool]:
         """Those that apply to the offer, and whether they are its own."""
-        views = await rule_settings.list_default_rules(get_services().database, staff)
+        views = await alert_defaults.list_default_rules(get_services().database, staff)
         by_offer = {view.offer or EVERY_OFFER: view.rules for view in views}
         own = by_offer.get(self.offer_code)
         return (by_offer.get(EVERY_OFFER, ()), False) if own is None else (own, True)
