@@ -13,6 +13,7 @@ from typing import Final, Literal
 import msgspec
 
 from tests.benchmarks import alone, pgbench, requests
+from tests.benchmarks.alerts import alerts
 from tests.benchmarks.client import client
 from tests.benchmarks.cluster import cluster
 from tests.benchmarks.connections import connections
@@ -265,4 +266,5 @@ ALL: Final[dict[str, Callable[[Cases], None]]] = {
     "client": client,
     "flood": flood,
     "cluster": cluster,
+    "alerts": alerts,
 }

@@ -11,24 +11,24 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+import msgspec
 import structlog
 from sqlalchemy import text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from billing_app.billing.alerts.rules import NO_RULES, OveragePrice, Rule, RuleSet, parse_rules
+from billing_app.billing.alerts.rules import NO_RULES, OveragePrice, RuleSet, parse_rules
 from billing_app.db.engine import Database
 from billing_app.db.enums import AlertKind
 
 FRESH_SECONDS: Final = 5.0
-# A change is seen when it is committed, which may be long after its time.
-OVERLAP: Final = timedelta(minutes=1)
+# A change is seen when it is committed, which may be as long after its time as a statement takes.
+OVERLAP: Final = timedelta(seconds=20)
 EVERY_OFFER: Final = 0
 BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
-OWN: Final = text(
-    "SELECT account_id, rules, updated_at FROM alert_rules WHERE updated_at >= :since"
-)
-DEFAULTS: Final = text("SELECT offer_id, rules FROM default_alert_rules")
+CLOCK: Final = text("SELECT clock_timestamp()")
+OWN: Final = text("SELECT account_id, rules::text FROM alert_rules WHERE updated_at >= :since")
+DEFAULTS: Final = text("SELECT offer_id, rules::text FROM default_alert_rules")
 VERSIONS: Final = text("""
 SELECT id, offer_id, overage_unit_price_minor, overage_unit_executions, currency
 FROM offer_versions WHERE id > :after
@@ -46,7 +46,7 @@ class RuleBook:
         self._defaults: Mapping[int, RuleSet] = {}
         self._offers: dict[int, int] = {}
         self._prices: dict[int, OveragePrice] = {}
-        self._sets: dict[tuple[Rule, ...], RuleSet] = {}
+        self._sets: dict[str, RuleSet] = {}
         self._since = BEGINNING
         self._fresh_until: float | None = None
         self._reading: asyncio.Task[None] | None = None
@@ -104,15 +104,16 @@ class RuleBook:
         async with self._database.reading() as session:
             connection = await session.connection()
             await self._read_versions(session)
+            read_at: datetime = (await connection.execute(CLOCK)).scalar_one()
             defaults = (await connection.execute(DEFAULTS)).all()
-            own = (await connection.execute(OWN, {"since": self._since - OVERLAP})).all()
+            own = (await connection.execute(OWN, {"since": self._since})).all()
         self._defaults = {offer_id: self._set_of(rules) for offer_id, rules in defaults}
-        for account_id, rules, updated_at in own:
+        for account_id, rules in own:
             if rules is None:
                 self._own.pop(account_id, None)
             else:
                 self._own[account_id] = self._set_of(rules)
-            self._since = max(self._since, updated_at)
+        self._since = read_at - OVERLAP
         self._fresh_until = time.monotonic() + FRESH_SECONDS
 
     async def _read_versions(self, session: AsyncSession) -> None:
@@ -123,12 +124,11 @@ class RuleBook:
             if price_minor is not None:
                 self._prices[version_id] = OveragePrice(price_minor, unit, currency)
 
-    def _set_of(self, rows: list[dict[str, object]]) -> RuleSet:
+    def _set_of(self, rows: str) -> RuleSet:
         """The same object for the same rules: most accounts have those of others."""
-        rules = parse_rules(rows)
-        if rules not in self._sets:
-            self._sets[rules] = RuleSet(rules)
-        return self._sets[rules]
+        if rows not in self._sets:
+            self._sets[rows] = RuleSet(parse_rules(msgspec.json.decode(rows)))
+        return self._sets[rows]
 
     async def _read_again(self) -> None:
         try:

@@ -3,7 +3,6 @@ yet, crosses a threshold without an alert."""
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Final
 
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -15,10 +14,8 @@ from billing_app.billing.alerts.rules import Level, Rule, figures_of, is_met
 from billing_app.billing.alerts.walk import WalkedAccount, just_depleted, walk
 from billing_app.billing.plans.locking import lock_plans
 from billing_app.db.engine import Database
-from billing_app.db.enums import AlertKind
+from billing_app.db.enums import AlertKind, EndReason
 from billing_app.db.tables import Alert
-
-OCCASION: Final = "sweep:%Y-%m-%dT%H:%M:%S"
 
 
 async def sweep_balances(database: Database, book: RuleBook, now: datetime) -> int:
@@ -49,18 +46,20 @@ async def _settle(database: Database, account: WalkedAccount, now: datetime) -> 
     async with database.transaction() as session:
         plans = await lock_plans(session, account.account_id)
         level = await read_level(session, account.account_id, now)
-        if level.total == 0 and not any(plan.ended_because == "depleted" for plan in plans):
+        if level.total == 0 and not any(plan.ended_because == EndReason.DEPLETED for plan in plans):
             return 0
         await clear_risen(session, account.account_id, level, now)
         uncleared = await _uncleared(session, [account.account_id])
         its = uncleared.get(account.account_id, set())
         missed = _met(account, level) - its
+        raised = 0
         for rule in account.rules.balance:
             if rule.key in missed:
                 figures = figures_of(rule, level, account.price)
-                alert = NewAlert(account.account_id, rule, now.strftime(OCCASION), figures)
-                await raise_alert(session, alert, now)
-        return len(missed)
+                occasion = f"sweep:{now.isoformat()}"
+                alert = NewAlert(account.account_id, rule, occasion, figures)
+                raised += await raise_alert(session, alert, now)
+        return raised
 
 
 def _met(account: WalkedAccount, level: Level) -> set[str]:
