@@ -7,6 +7,7 @@ from typing import Final
 from billing_app.billing.alerts.links import LINKS
 from billing_app.billing.alerts.rules import BOUNDS, Rule
 from billing_app.billing.alerts.service import AlertView
+from billing_app.billing.currencies import CURRENCIES
 from billing_app.billing.errors import InvalidInputError
 from billing_app.billing.typed_numbers import typed_amount, typed_count
 from billing_app.db.enums import AlertKind
@@ -143,16 +144,22 @@ def typed_rule(kind: AlertKind, value: str, currency: str) -> Rule:
     if kind not in FIELDS:
         return Rule(kind)
     if kind is AlertKind.OVERAGE_SPENT:
-        currency = currency.strip().upper()
-        if len(currency) != 3 or not currency.isascii():
-            raise InvalidInputError("Enter a currency, for example USD.", field="currency")
-        return Rule(kind, typed_amount(value, currency, field="value"), currency)
+        return _typed_spending(value, currency.strip().upper())
     label, bounds = FIELDS[kind][0], BOUNDS[kind]
     number = typed_count(value.strip().removesuffix("%"))
     if number is None or not bounds.least <= number <= bounds.most:
         span = f"{formatting.number(bounds.least)} to {formatting.number(bounds.most)}"
         raise InvalidInputError(f"{label}: enter a whole number from {span}.", field="value")
     return Rule(kind, number)
+
+
+def _typed_spending(value: str, currency: str) -> Rule:
+    if currency not in CURRENCIES:
+        raise InvalidInputError("Enter a currency, for example USD.", field="currency")
+    amount_minor = typed_amount(value, currency, field="value")
+    if amount_minor < BOUNDS[AlertKind.OVERAGE_SPENT].least:
+        raise InvalidInputError("Enter an amount greater than 0.", field="value")
+    return Rule(AlertKind.OVERAGE_SPENT, amount_minor, currency)
 
 
 def _when(rule: Rule) -> str:

@@ -12,6 +12,7 @@ from billing_app.states.alerts import AlertsState
 from billing_app.states.bell import BellState
 from billing_app.states.session import SessionState
 from tests.factories import Holder, connect, organization
+from tests.mailbox import Mailbox
 from tests.pages.conftest import PHONE, OpenContext, RunningApp
 from tests.pages.customers import Customer, new_customer
 from tests.pages.sockets import CONNECT, ForgingSocket
@@ -173,12 +174,12 @@ def test_page_lists_alerts_and_keeps_mail_choices(
     bell_of(page, re.compile("^Alerts$"))
     expect(raised.get_by_text("New", exact=True)).to_have_count(0)
 
-    page.get_by_label("Unusual pace").uncheck()
+    page.get_by_label("Unusual pace").click()
     expect(page.get_by_label("Unusual pace")).not_to_be_checked()
     page.reload()
     expect(page.get_by_label("Failed payment")).to_be_checked()
     expect(page.get_by_label("Unusual pace")).not_to_be_checked()
-    page.get_by_label("Alerts by email").uncheck()
+    page.get_by_label("Alerts by email").click()
     expect(page.get_by_label("Failed payment")).to_be_disabled()
     page.reload()
     expect(page.get_by_label("Alerts by email")).not_to_be_checked()
@@ -273,3 +274,27 @@ def test_unsubscribe_page_of_a_wrong_link_explains(
     expect(page.get_by_text("This link does not unsubscribe anybody")).to_be_visible()
     expect(page.get_by_role("button", name="Unsubscribe")).to_have_count(0)
     assert faults(page, "unsubscribe-wrong") == []
+
+
+def test_mail_leads_to_a_page_that_unsubscribes(
+    open_context: OpenContext, running_app: RunningApp, mailbox: Mailbox
+) -> None:
+    holder, owner = joined(open_context, running_app, Role.OWNER)
+    raise_left(running_app.database_url, holder.account_number, 64)
+    mail = mailbox.wait_for(owner.email, "Acme: 64 executions left")
+    page = open_context().new_page()
+    page.goto(mail["List-Unsubscribe"].strip("<>"))
+    expect(page.get_by_text(f"Stop all alerts by email to {owner.email}?")).to_be_visible()
+    assert faults(page, "unsubscribe") == []
+    page.get_by_role("button", name="Unsubscribe").click()
+    expect(page.get_by_text("You are unsubscribed")).to_be_visible()
+    assert faults(page, "unsubscribed") == []
+    owner.page.goto(routes.ALERTS_PAGE)
+    expect(owner.page.get_by_label("Alerts by email")).not_to_be_checked()
+    html = mail.get_body(("html",))
+    assert html is not None
+    letter = open_context().new_page()
+    letter.set_content(html.get_content())
+    expect(letter.get_by_role("heading", name="64 executions left")).to_be_visible()
+    assert grave_violations(letter) == []
+    picture(letter, "mail")
