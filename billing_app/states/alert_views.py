@@ -157,8 +157,10 @@ def _typed_spending(value: str, currency: str) -> Rule:
     if currency not in CURRENCIES:
         raise InvalidInputError("Enter a currency, for example USD.", field="currency")
     amount_minor = typed_amount(value, currency, field="value")
-    if amount_minor < BOUNDS[AlertKind.OVERAGE_SPENT].least:
-        raise InvalidInputError("Enter an amount greater than 0.", field="value")
+    bounds = BOUNDS[AlertKind.OVERAGE_SPENT]
+    if not bounds.least <= amount_minor <= bounds.most:
+        problem = "greater than 0" if amount_minor < bounds.least else "that is smaller"
+        raise InvalidInputError(f"Enter an amount {problem}.", field="value")
     return Rule(AlertKind.OVERAGE_SPENT, amount_minor, currency)
 
 

@@ -60,6 +60,8 @@ def test_share_that_is_none_is_refused_in_words(typed: str) -> None:
         ("20", "", None),
         ("20", "XYZ", None),
         ("0", "USD", None),
+        ("99999999999999", "JPY", None),
+        ("99999999999", "USD", None),
     ],
 )
 def test_amounts_need_a_currency(typed: str, currency: str, rule: Rule | None) -> None:
