@@ -132,20 +132,25 @@ class RuleSet:
 
     def is_clear(self, level: Level) -> bool:
         """Executions are left, more than any rule names, and there is no overage."""
-        left, total, overage = level
-        return left > self._most_number and left * 100 > self._most_percent * total and overage == 0
+        return level.left > self.floor(level.total) and level.overage == 0
+
+    def floor(self, total: int) -> int:
+        """The most that is left when a rule is met, of so many in all."""
+        return max(self._most_number, self._most_percent * total // 100)
 
     def _most(self, kind: AlertKind) -> int:
         return max((rule.value for rule in self.rules if rule.kind == kind), default=0)
 
 
 class Watched(msgspec.Struct):
-    """An account in a batch of decisions: `level` is what the last of them left."""
+    """An account in a batch of decisions: `level` is what one of them left, the last unless all
+    were clear. `floor`: what must be left of the total so that no rule is met."""
 
     rules: RuleSet
     price: OveragePrice | None = None
     level: Level = Level(0, 0, 0)
     is_clear: bool = True
+    floor: int = 0
 
 
 NO_RULES: Final = RuleSet()

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from billing_app.billing.money import Money
+from billing_app.billing.quantities import counted
 from billing_app.db.enums import AlertKind
 
 REASONS: Final = {
@@ -33,16 +34,16 @@ def sentence(kind: AlertKind, figures: Figures) -> str:
 
 def _left(figures: Figures) -> str:
     left = figures["executions_left"]
-    return f"{_executions(left)} left" if left else "No executions left"
+    return f"{counted(left, 'execution')} left" if left else "No executions left"
 
 
 def _left_of(figures: Figures) -> str:
     left, total = figures["executions_left"], figures["executions_total"]
-    return f"{left:,} of {_executions(total)} are left."
+    return f"{left:,} of {counted(total, 'execution')} are left."
 
 
 def _used_beyond(figures: Figures) -> str:
-    used = _executions(figures["overage_executions"])
+    used = counted(figures["overage_executions"], "execution")
     return f"{used} beyond the plan cost {_amount(figures)} so far in this period."
 
 
@@ -53,20 +54,16 @@ def _lasts_until(figures: Figures) -> str:
 
 def _used_today(figures: Figures) -> str:
     used, usual = figures["executions"], figures["usual_executions"]
-    return f"{_executions(used)} so far today; {usual:,} are usual on such a weekday."
+    return f"{counted(used, 'execution')} so far today; {usual:,} are usual on such a weekday."
 
 
 def _given_back(figures: Figures) -> str:
     return f"{figures['times']:,} reservations were released or executions refunded in one minute."
 
 
-def _executions(count: int) -> str:
-    return f"{count:,} execution" if count == 1 else f"{count:,} executions"
-
-
 def _days(figures: Figures) -> str:
     days = figures["days"]
-    return "less than a day" if days < 1 else "1 day" if days == 1 else f"{days} days"
+    return counted(days, "day") if days else "less than a day"
 
 
 def _amount(figures: Figures) -> str:

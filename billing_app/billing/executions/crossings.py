@@ -36,10 +36,15 @@ def begin(account: AccountState, watched: Watched, now: datetime) -> None:
     """Note the balance before a batch."""
     watched.level = level_of(account, now)
     watched.is_clear = watched.rules.is_clear(watched.level)
+    watched.floor = watched.rules.floor(watched.level.total)
 
 
 def follow(account: AccountState, watched: Watched, changes: Changes) -> None:
     """Note the balance after a decision, and what it crossed."""
+    plans = account.plans
+    # Nearly always, and so without the rest.
+    if watched.is_clear and len(plans) == 1 and plans[0].executions - plans[0].used > watched.floor:
+        return
     before, after = watched.level, level_of(account, changes.now)
     watched.level = after
     is_clear = watched.rules.is_clear(after)
