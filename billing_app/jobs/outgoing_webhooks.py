@@ -17,8 +17,9 @@ import structlog
 from dbos import DBOS, DBOSClient, EnqueueOptions
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from billing_app.billing.account_events import passing_time
 from billing_app.billing.webhooks_out import attempts, dispatch
-from billing_app.composition import get_services
+from billing_app.composition import Services, get_services
 from billing_app.db.tables import WebhookDelivery
 from billing_app.jobs import mail, webhooks
 from billing_app.jobs.enqueueing import enqueue
@@ -72,20 +73,31 @@ class DbosDeliveryQueue:
     backoff_rate=BACKOFF,
 )
 async def attempt_delivery(delivery_id: str, round_: int, number: int) -> None:
-    services = get_services()
+    await attempt(get_services(), delivery_id, round_, number)
+
+
+async def attempt(services: Services, delivery_id: str, round_: int, number: int) -> None:
+    """Send it and keep the answer; a copied database lets it wait, or receivers would hear of its
+    original's events once more."""
     database = services.database
+    if await services.installation.advice():
+        await attempts.park(database, delivery_id, round_=round_, attempts=number)
+        return
+    client = webhooks.client(database.url)
     message = await attempts.next_message(
         database, delivery_id, round_=round_, attempts=number, now=_now()
     )
     if message is None:
         return
-    answer = await _sender().send(message, _now())
+    answer = await sender(allow_private=services.settings.webhook_allow_private).send(
+        message, _now()
+    )
     await attempts.record(
         database,
         message,
         answer,
-        queue=DbosDeliveryQueue(webhooks.client(database.url)),
-        mail=mail.get_mail_queue(),
+        queue=DbosDeliveryQueue(client),
+        mail=mail.DbosMailQueue(client) if services.mailer else None,
         jitter=random.random(),  # noqa: S311 - spreads load
         now=_now(),
     )
@@ -99,8 +111,12 @@ async def deliver_webhook(delivery_id: str, round_: int, number: int) -> None:
 
 @DBOS.step()
 async def dispatch_block() -> int:
-    """How much was done; 0: nothing waits."""
-    database = get_services().database
+    """How much was done; 0: nothing waits, or this is a copy of a database."""
+    services = get_services()
+    if advice := await services.installation.advice():
+        log.warning("job_skipped", job=DISPATCH, advice=advice)
+        return 0
+    database = services.database
     queue = DbosDeliveryQueue(webhooks.client(database.url))
     taken = await dispatch.dispatch_events(database, _now())
     return taken + await dispatch.queue_deliveries(database, queue, _now())
@@ -118,6 +134,19 @@ async def dispatch_account_events() -> None:
 async def sweep_account_events(_scheduled_at: datetime, _context: Any) -> None:
     """Now and then: what was not announced."""
     await dispatch_account_events()
+
+
+@DBOS.step()
+async def tell_time() -> int:
+    return await passing_time.tell_passing_time(get_services().database, _now())
+
+
+@DBOS.workflow()
+async def tell_passing_time(_scheduled_at: datetime, _context: Any) -> None:
+    """Every ten minutes: plans that started or ended while nobody used their account."""
+    told = await tell_time()
+    if told:
+        log.info("passing_time_told", accounts=told)
 
 
 def register_queue() -> None:
@@ -167,8 +196,8 @@ def enqueue_dispatch(database_url: str) -> None:
 
 
 @cache
-def _sender() -> WebhookSender:
-    return WebhookSender(allow_private=get_services().settings.webhook_allow_private)
+def sender(*, allow_private: bool) -> WebhookSender:
+    return WebhookSender(allow_private=allow_private)
 
 
 def _now() -> datetime:

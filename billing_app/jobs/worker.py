@@ -188,6 +188,11 @@ SCHEDULES: Final[list[ScheduleInput]] = [
         "schedule": EACH_TEN_MINUTES,
     },
     {
+        "schedule_name": "tell-passing-time",
+        "workflow_fn": outgoing_webhooks.tell_passing_time,
+        "schedule": EACH_TEN_MINUTES,
+    },
+    {
         "schedule_name": "reconcile",
         "workflow_fn": reconciliation.reconcile_hourly,
         "schedule": HOURLY,

@@ -14,9 +14,13 @@ import pytest
 from billing_app.billing.account_events.event_types import EventType
 from billing_app.billing.account_events.outbox import NewEvent, append
 from billing_app.billing.webhooks_out.deliveries import WebhookDeliveries
+from billing_app.billing.webhooks_out.dispatch import dispatch_events
 from billing_app.billing.webhooks_out.endpoints import EndpointFields, WebhookEndpoints
 from billing_app.client.webhooks import verify_webhook
+from billing_app.composition import build_services
 from billing_app.db.engine import Database
+from billing_app.jobs.outgoing_webhooks import attempt
+from billing_app.settings import Settings
 from tests.billing.webhooks_out.receivers import Receiver, receiving
 from tests.conftest import server_environment
 from tests.factories import OPERATOR, Holder, connect, organization
@@ -129,6 +133,35 @@ async def test_worker_that_is_killed_in_the_middle_delivers_it_again_with_the_sa
         while not await is_delivered():
             assert time.monotonic() < deadline
             await asyncio.sleep(0.1)
+
+
+async def test_copied_database_delivers_nothing_until_it_is_adopted(
+    database: Database, receiver: Receiver, holder: Holder, own_database_url: str
+) -> None:
+    endpoint_id, _ = await add_endpoint(database, holder, receiver)
+    await happens(database, holder)
+    await dispatch_events(database, datetime.now(UTC))
+    settings = Settings(trial_plan_executions=1, public_org_id="public", webhook_allow_private=True)
+    services = build_services(settings, own_database_url)
+    with connect(own_database_url) as connection:
+        (delivery_id,) = connection.execute("SELECT id FROM webhook_deliveries").fetchone() or ("",)
+        connection.execute("UPDATE webhook_deliveries SET is_queued = true")
+        connection.execute(
+            "INSERT INTO provider_identity (id, is_live, mark, database_oid, adopted_at)"
+            " VALUES (1, false, '', 1, now())"
+        )
+        await attempt(services, delivery_id, 0, 0)
+        assert receiver.received == []
+        parked = "SELECT status, is_queued, round, attempts FROM webhook_deliveries"
+        assert connection.execute(parked).fetchall() == [("pending", False, 1, 0)]
+        connection.execute("DELETE FROM provider_identity")
+    await attempt(services, delivery_id, 0, 0)
+    assert receiver.received == []
+    await attempt(services, delivery_id, 1, 0)
+    assert len(receiver.received) == 1
+    await services.close()
+    page = await WebhookDeliveries(database).list(OPERATOR, endpoint_id)
+    assert [each.status for each in page.items] == ["delivered"]
 
 
 async def test_failed_attempt_is_repeated_by_the_worker(

@@ -80,7 +80,11 @@ async def test_both_libraries_verify_what_is_sent(receiver: Receiver) -> None:
 
 async def test_receiver_that_answers_nothing_is_given_up() -> None:
     released = threading.Event()
-    with raw_server(lambda _: released.wait(60) and None) as url:
+
+    def serve(_: socket.socket) -> None:
+        released.wait(60)
+
+    with raw_server(serve) as url:
         answer = await WebhookSender(allow_private=True, timeout_seconds=0.3).send(
             message(url), now()
         )

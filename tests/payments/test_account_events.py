@@ -9,8 +9,15 @@ from billing_app.billing.account_events.account_record import (
     AccountRecord,
     PlanRecord,
 )
-from billing_app.billing.account_events.changes import events_between, telling
+from billing_app.billing.account_events.changes import (
+    events_between,
+    events_of_time,
+    telling,
+)
+from billing_app.billing.account_events.outbox import plan_ended_key, plan_started_key
+from billing_app.billing.account_events.passing_time import tell_passing_time
 from billing_app.db.enums import When
+from tests.factories import add_plan
 from tests.payments.billing_harness import BillingHarness
 
 MONTH: Final = 31 * 86_400
@@ -171,6 +178,37 @@ def test_end_that_no_decision_noticed_is_told_with_the_next_change() -> None:
     assert events[0].data["ended_because"] == "period_ended"
     years_ago = plan(1, ends_at=NOW - timedelta(days=700))
     assert types_between(record(years_ago), record(years_ago)) == []
+
+
+def test_plans_that_start_and_end_by_time_are_told_once() -> None:
+    since = NOW - timedelta(minutes=20)
+    moment = NOW - timedelta(minutes=5)
+    kept = record(plan(1, ends_at=moment), plan(2, starts_at=moment))
+    events = events_of_time(1, kept, since=since, now=NOW)
+    types = [str(event.type) for event in events]
+    assert types == ["plan.ended", "plan.started", "account.state_changed"]
+    assert [each.dedup_key for each in events] == [
+        plan_ended_key(1, moment),
+        plan_started_key(2),
+        f"account.state_changed:{plan_started_key(2)}",
+    ]
+    assert events_of_time(1, kept, since=NOW, now=NOW + timedelta(minutes=20)) == []
+    assert events_of_time(1, record(plan(1)), since=since, now=NOW) == []
+
+
+async def test_time_that_passes_is_told_of_idle_accounts(
+    harness: BillingHarness, told: Told
+) -> None:
+    now, holder = datetime.now(UTC), harness.holder
+    add_plan(harness.url, holder, 7, 10, ends_at=now + timedelta(minutes=1))
+    add_plan(harness.url, holder, 8, 10, starts_at=now + timedelta(minutes=1))
+    database = harness.services.database
+    assert await tell_passing_time(database, now) == 0
+    later = now + timedelta(minutes=5)
+    assert await tell_passing_time(database, later) == 1
+    assert told.types() == {"plan.ended", "plan.started", "account.state_changed"}
+    assert await tell_passing_time(database, later) == 0
+    assert told.events() == []
 
 
 def test_blocking_and_closing_are_told() -> None:

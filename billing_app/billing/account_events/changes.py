@@ -60,6 +60,25 @@ def events_between(
     return events
 
 
+def events_of_time(
+    account_id: int, record: AccountRecord, *, since: datetime, now: datetime
+) -> list[NewEvent]:
+    """What plans began or ended because time passed between the two. Each has a key."""
+    events: list[NewEvent] = []
+    for plan in record.plans.values():
+        ended_at, because = _ending(plan, now)
+        if ended_at is not None and since < ended_at <= now:
+            events.append(_ended(account_id, plan, ended_at, because))
+    first = _first_in_line(record, now)
+    if first is not None and first != _first_in_line(record, since):
+        events.append(_started(account_id, record.plans[first]))
+    if events:
+        key = f"{EventType.ACCOUNT_STATE_CHANGED}:{events[-1].dedup_key}"
+        data = {"changed": ["plans"]}
+        events.append(NewEvent(EventType.ACCOUNT_STATE_CHANGED, data, key))
+    return events
+
+
 def _changed(before: AccountRecord, after: AccountRecord) -> list[str]:
     parts = {
         "plans": before.plans != after.plans,
@@ -83,12 +102,20 @@ def _plans(
         ended_at, because = _ending(plan, now)
         was_open = old is not None and old.ended_at is None
         if was_open and ended_at is not None and now - ended_at < NEWS_DAYS:
-            data = _plan(account_id, plan) | {"ended_at": ended_at, "ended_because": because}
-            yield NewEvent(EventType.PLAN_ENDED, data, plan_ended_key(sequence, ended_at))
+            yield _ended(account_id, plan, ended_at, because)
     first = _first_in_line(after, now)
     if first is not None and _first_in_line(before, now) != first:
-        data = _plan(account_id, after.plans[first])
-        yield NewEvent(EventType.PLAN_STARTED, data, plan_started_key(first))
+        yield _started(account_id, after.plans[first])
+
+
+def _ended(account_id: int, plan: PlanRecord, ended_at: datetime, because: str | None) -> NewEvent:
+    data = _plan(account_id, plan) | {"ended_at": ended_at, "ended_because": because}
+    return NewEvent(EventType.PLAN_ENDED, data, plan_ended_key(plan.sequence, ended_at))
+
+
+def _started(account_id: int, plan: PlanRecord) -> NewEvent:
+    data = _plan(account_id, plan)
+    return NewEvent(EventType.PLAN_STARTED, data, plan_started_key(plan.sequence))
 
 
 def _ending(plan: PlanRecord, now: datetime) -> tuple[datetime | None, str | None]:

@@ -126,6 +126,16 @@ async def record(
                 await _disable(session, endpoint, mail, now)
 
 
+async def park(database: Database, delivery_id: str, *, round_: int, attempts: int) -> None:
+    """Let an attempt wait until deliveries are queued again."""
+    async with database.transaction() as session:
+        row = await session.get(WebhookDelivery, delivery_id, with_for_update=True)
+        is_pending = row is not None and row.status == DeliveryStatus.PENDING
+        if is_pending and (row.round, row.attempts) == (round_, attempts):
+            _wait(row)
+            session.add(row)
+
+
 def delay_seconds(attempts: int, jitter: float) -> float | None:
     """Until the next attempt, after so many of a round; None: there is none."""
     if attempts > len(DELAYS_SECONDS):
@@ -169,8 +179,13 @@ def _park(session: AsyncSession, row: WebhookDelivery, endpoint: WebhookEndpoint
     if endpoint.status == EndpointStatus.DISABLED:
         _end(row, DeliveryStatus.FAILED)
     else:
-        row.is_queued, row.next_attempt_at, row.round = False, None, row.round + 1
+        _wait(row)
     session.add(row)
+
+
+def _wait(row: WebhookDelivery) -> None:
+    """The job of this round has ended: the next one is of another."""
+    row.is_queued, row.next_attempt_at, row.round = False, None, row.round + 1
 
 
 async def _disable(
