@@ -5,10 +5,10 @@ from typing import Any
 
 import httpx
 import pytest
+from standardwebhooks import Webhook
 
 from billing_app.db.enums import Scope
 from billing_app.routes import SESSION_COOKIE
-from standardwebhooks import Webhook
 from tests.api.server import ApiServer
 from tests.factories import Holder, api_key, connect, member, organization, session_token
 

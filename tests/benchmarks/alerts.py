@@ -15,8 +15,6 @@ TARGET: Final = 0.97
 CLIENTS: Final = 64
 # Each pair is two windows, one right after the other.
 PAIRS: Final = 3
-# A plan's first execution tells that it started, once: it would be that of most requests here.
-BEGAN: Final = "UPDATE plans SET began_at = starts_at"
 RULES: Final = """
 INSERT INTO alert_rules (account_id, rules, updated_by, updated_at)
 SELECT id, '[{"kind": "remaining_share", "value": 50}, {"kind": "remaining_share", "value": 20},
@@ -29,7 +27,7 @@ def alerts(cases: "Cases") -> None:
     """Ours with alerts against the baseline: decisions a second, and CPU for each."""
     if cases.plan.baseline is None:
         raise BenchmarkError("--only alerts needs --baseline, a checkout without alerts.")
-    cases.bed.execute(RULES, BEGAN)
+    cases.bed.execute(RULES)
     environment, server = cases.bed.environment, cases.plan.server
     with contextlib.ExitStack() as running:
         ours = running.enter_context(cases.start("ours"))

@@ -122,6 +122,8 @@ async def test_every_hot_statement_is_sent_to_the_node_that_holds_its_shard(
         "daily_overage",
         "carried_forward",
         "account_events",
+        "alerts",
+        "given_back_counts",
     }
     start_of = _starts(own_database_url)
     for each in hot:

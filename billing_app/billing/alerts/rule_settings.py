@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import func
 from sqlalchemy.dialects.postgresql import insert
+from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing.actors import Actor
@@ -49,13 +50,15 @@ async def set_rules(
     Raises AccountNotFoundError, ForbiddenError, ScopeMissingError, InvalidInputError.
     """
     checked = None if rules is None else as_rows(check_rules(rules))
-    values: dict[str, Any] = {
-        "rules": checked,
-        "updated_by": name_of(actor),
-        "updated_at": func.clock_timestamp(),
-    }
     async with database.transaction() as session:
         account = await authorize_alerts(session, actor, account_id, reading=False)
+        # By the database's clock, as processes look for what has changed.
+        changed_at = await (await session.connection()).scalar(select(func.clock_timestamp()))
+        values: dict[str, Any] = {
+            "rules": checked,
+            "updated_by": name_of(actor),
+            "updated_at": changed_at,
+        }
         statement = (
             insert(AlertRules)
             .values(account_id=account.id, **values)

@@ -1,7 +1,9 @@
 """What decisions bring about besides counting: alerts, and events of accounts. Written in the
 transaction of the decisions, with statements of their own only when something happened."""
 
-from typing import Any
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any, Final
 
 import msgspec
 
@@ -11,10 +13,12 @@ from billing_app.billing.account_events.event_types import EventType
 from billing_app.billing.account_events.outbox import NewEvent, event_row
 from billing_app.billing.alerts.raising import CHANNEL
 from billing_app.billing.alerts.rules import BALANCE_KINDS, Crossing, figures_of
-from billing_app.billing.executions.driver import Connection, columns
-from billing_app.billing.executions.state import Changes, LedgerState, PlanBalance
+from billing_app.billing.executions.driver import Connection, array, columns
+from billing_app.billing.executions.state import AccountState, Changes, LedgerState, PlanBalance
 from billing_app.billing.executions.statements import ANNOUNCE, Statements
+from billing_app.db.enums import PlanType
 
+_TRIAL: Final = PlanType.TRIAL
 Event = tuple[int, NewEvent]
 """Of an account."""
 
@@ -23,7 +27,7 @@ async def write(
     connection: Connection, sql: Statements, ledger: LedgerState, changes: Changes
 ) -> None:
     """Without rules (`watched`), there is nobody to tell."""
-    events = _plan_events(ledger, changes)
+    events = await _plan_events(connection, sql, ledger, changes)
     if changes.crossings:
         await _write_alerts(connection, sql, ledger, changes)
         events += _balance_events(changes)
@@ -85,31 +89,49 @@ def _balance_events(changes: Changes) -> list[Event]:
     return events
 
 
-def _plan_events(ledger: LedgerState, changes: Changes) -> list[Event]:
-    events: list[Event] = []
-    for account in ledger.accounts.values():
-        for plan in account.plans:
-            if plan.moved and plan.began_at == changes.now:
-                key = outbox.plan_started_key(plan.sequence)
-                events.append((account.id, _event(EventType.PLAN_STARTED, account.id, plan, key)))
-            if plan.turned and plan.ended_at is not None:
-                key = outbox.plan_ended_key(plan.sequence, plan.ended_at)
-                events.append((account.id, _event(EventType.PLAN_ENDED, account.id, plan, key)))
-    return events
+async def _plan_events(
+    connection: Connection, sql: Statements, ledger: LedgerState, changes: Changes
+) -> list[Event]:
+    """plan.ended of plans that ended, plan.started of those that are used from now on."""
+    turns = [turn for account in ledger.accounts.values() for turn in _turns(account, changes.now)]
+    if not turns:
+        return []
+    accounts = {account_id for account_id, _, _ in turns}
+    rows = await connection.fetch(
+        sql.plan_sources,
+        array(sorted(accounts)),
+        array(sorted({plan.sequence for _, plan, _ in turns})),
+        *sql.accounts(accounts),
+    )
+    sources = {(row[0], row[1]): row[2] for row in rows}
+    return [
+        (account_id, _event(kind, account_id, plan, sources[account_id, plan.sequence]))
+        for account_id, plan, kind in turns
+    ]
 
 
-def _event(kind: EventType, account_id: int, plan: PlanBalance, key: str) -> NewEvent:
+def _turns(account: AccountState, now: datetime) -> Iterator[tuple[int, PlanBalance, EventType]]:
+    """Other plans than trials start as they are added, or when others end: whoever adds them tells
+    that (account_events/changes.py)."""
+    is_turned = False
+    for plan in account.plans:
+        if plan.turned:
+            is_turned = True
+            if plan.ended_at is not None:
+                yield account.id, plan, EventType.PLAN_ENDED
+        elif plan.type == _TRIAL and plan.moved and plan.began_at == now:
+            yield account.id, plan, EventType.PLAN_STARTED
+    if is_turned and (usable := account.usable(now)):
+        yield account.id, usable[0], EventType.PLAN_STARTED
+
+
+def _event(kind: EventType, account_id: int, plan: PlanBalance, source: str) -> NewEvent:
+    plan_id = ids.encode(ids.PLAN, account_id, plan.sequence)
     data: dict[str, Any] = {
-        "plan": {
-            "id": ids.encode(ids.PLAN, account_id, plan.sequence),
-            "type": plan.type,
-            "name": plan.name,
-            "executions_total": plan.executions,
-            "executions_used": plan.used,
-            "starts_at": plan.starts_at,
-            "ends_at": plan.ends_at,
-            "ended_at": plan.ended_at,
-            "ended_because": plan.ended_because,
-        }
+        "plan": {"id": plan_id, "type": plan.type, "name": plan.name, "source": source}
     }
-    return NewEvent(kind, data, key)
+    if kind is EventType.PLAN_STARTED:
+        return NewEvent(kind, data, outbox.plan_started_key(plan.sequence))
+    assert plan.ended_at is not None
+    data |= {"ended_at": plan.ended_at, "ended_because": plan.ended_because}
+    return NewEvent(kind, data, outbox.plan_ended_key(plan.sequence, plan.ended_at))

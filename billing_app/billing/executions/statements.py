@@ -250,6 +250,11 @@ FROM unnest($1::bigint[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::ti
 ON CONFLICT (account_id, dedup_key) DO NOTHING
 """)
 
+PLAN_SOURCES: Final = _arrays_as_text("""
+SELECT account_id, sequence, source FROM plans
+WHERE account_id = ANY($1::bigint[])/*route account_id*/ AND sequence = ANY($2::int[])
+""")
+
 ANNOUNCE: Final = "SELECT pg_notify($1, $2)"
 
 ORGANIZATION_ACCOUNTS: Final = """
@@ -314,6 +319,7 @@ class Statements(msgspec.Struct, frozen=True):
     clear_alerts: str
     raise_alerts: str
     append_events: str
+    plan_sources: str
     shard: int = 0
     is_routed: bool = False
 
@@ -341,6 +347,7 @@ _STATEMENTS: Final = {
     "clear_alerts": CLEAR_ALERTS,
     "raise_alerts": RAISE_ALERTS,
     "append_events": APPEND_EVENTS,
+    "plan_sources": PLAN_SOURCES,
 }
 _PLAIN: Final = {
     name: _ROUTE.sub("", statement).replace(_HERE, "") for name, statement in _STATEMENTS.items()

@@ -239,7 +239,6 @@ async def test_crossing_is_written_with_its_figures_and_events(own_database_url:
         await process.consume(holder, 5, "e")
     assert [row[2] for row in alerts(url, holder)] == [True, False]
     assert [row[0] for row in events(url, holder)] == [
-        "plan.started",
         "balance.low",
         "balance.recovered",
         "balance.depleted",

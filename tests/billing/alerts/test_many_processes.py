@@ -81,7 +81,7 @@ async def test_8_processes_raise_each_alert_once_though_some_are_killed(
     ]
     types = [row[0] for row in events(url, holder)]
     assert types.count("balance.low") == len(RULES)
-    assert [types.count(each) for each in ("plan.started", "plan.ended")] == [1, 1]
+    assert types.count("plan.ended") == 1
     assert types.count("balance.depleted") == 1
     database = Database(url)
     assert await verify(database) == []

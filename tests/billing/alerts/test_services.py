@@ -339,9 +339,8 @@ async def test_alerts_are_kept_for_90_days(
     await delivery.deliver(services.database, None, NOW)
     with connect(database_url) as connection:
         connection.execute(
-            "UPDATE alerts SET raised_at = raised_at - interval '89 days 23 hours'"
-            " WHERE account_id = %s",
-            [holder.account_number],
+            "UPDATE alerts SET raised_at = %s WHERE account_id = %s",
+            [NOW - timedelta(days=89, hours=23), holder.account_number],
         )
     await purge_alerts(services.database, NOW)
     assert len(alerts(database_url, holder)) == 1
