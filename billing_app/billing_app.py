@@ -7,6 +7,7 @@ from starlette.types import ASGIApp
 from billing_app import routes
 from billing_app.api.app import create_app
 from billing_app.components.feedback import connection_lost
+from billing_app.pages.alerts import alerts
 from billing_app.pages.billing_dashboard import billing_dashboard
 from billing_app.pages.billing_overview import billing_overview
 from billing_app.pages.details import details
@@ -15,6 +16,7 @@ from billing_app.pages.not_found import not_found
 from billing_app.pages.password_resets import change_password, forgot_password, reset_password
 from billing_app.pages.sign_in import sign_in
 from billing_app.pages.sign_up import sign_up
+from billing_app.pages.staff.alert_rules import staff_alert_rules
 from billing_app.pages.staff.audit import staff_audit
 from billing_app.pages.staff.customer import staff_customer
 from billing_app.pages.staff.customers import staff_customers
@@ -23,9 +25,13 @@ from billing_app.pages.staff.offers import staff_offers
 from billing_app.pages.staff.operations import staff_operations
 from billing_app.pages.staff.overview import staff_overview
 from billing_app.pages.staff.team import staff_team
+from billing_app.pages.staff.webhooks import staff_webhooks
+from billing_app.pages.unsubscribe import unsubscribe
 from billing_app.pages.usage_stats import usage_stats
+from billing_app.pages.webhooks import webhooks
 from billing_app.reverse_proxy import ReverseProxy, lifespan_of
 from billing_app.socket_pings import end_pings_with_sockets
+from billing_app.states.alerts import AlertsState
 from billing_app.states.auth_forms import AuthFormState
 from billing_app.states.billing_dashboard import BillingDashboardState
 from billing_app.states.billing_overview import BillingOverviewState
@@ -34,6 +40,7 @@ from billing_app.states.details_form import DetailsFormState
 from billing_app.states.error_messages import show_failure
 from billing_app.states.page_states import PageStates
 from billing_app.states.session import SessionGuard
+from billing_app.states.staff.alert_rules import StaffAlertRulesState
 from billing_app.states.staff.audit import StaffAuditState
 from billing_app.states.staff.customer import StaffCustomerState
 from billing_app.states.staff.customers import StaffCustomersState
@@ -41,7 +48,9 @@ from billing_app.states.staff.offers import StaffOffersState, StaffOfferState
 from billing_app.states.staff.operations import StaffOperationsState
 from billing_app.states.staff.overview import StaffOverviewState
 from billing_app.states.staff.team import StaffTeamState
+from billing_app.states.staff.webhooks import StaffWebhooksState
 from billing_app.states.usage_stats import UsageStatsState
+from billing_app.states.webhooks import WebhooksState
 
 api = create_app()
 
@@ -79,6 +88,13 @@ PAGES = (
         "Details",
         [DetailsFormState.dismiss_done, DetailsState.load],
     ),
+    (alerts, routes.ALERTS_PAGE, "Alerts", [AlertsState.begin, AlertsState.load]),
+    (
+        webhooks,
+        routes.WEBHOOKS_PAGE,
+        "Webhooks",
+        [WebhooksState.begin, WebhooksState.load],
+    ),
     (sign_in, routes.SIGN_IN, "Sign in", AuthFormState.load),
     (sign_up, routes.SIGN_UP, "Start a trial", AuthFormState.load),
     (
@@ -93,6 +109,12 @@ PAGES = (
         routes.CONFIRM_EMAIL,
         "Confirm your email address",
         AuthFormState.load_email_link,
+    ),
+    (
+        unsubscribe,
+        routes.UNSUBSCRIBED,
+        "Alerts by email",
+        AuthFormState.load_unsubscribe_link,
     ),
     (
         change_password,
@@ -111,6 +133,18 @@ STAFF_PAGES = (
     (staff_operations, routes.STAFF_OPERATIONS, "Operations", StaffOperationsState.load),
     (staff_audit, routes.STAFF_AUDIT, "Audit", StaffAuditState.load),
     (staff_team, routes.STAFF_TEAM, "Team", StaffTeamState.load),
+    (
+        staff_webhooks,
+        routes.STAFF_WEBHOOKS,
+        "Webhooks",
+        [StaffWebhooksState.begin, StaffWebhooksState.load],
+    ),
+    (
+        staff_alert_rules,
+        routes.STAFF_ALERT_RULES,
+        "Alert rules",
+        StaffAlertRulesState.load,
+    ),
 )
 for pages, site in ((PAGES, "Billing"), (STAFF_PAGES, "Staff console")):
     for page, route, title, on_load in pages:

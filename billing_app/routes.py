@@ -11,6 +11,9 @@ FORGOT_PASSWORD: Final = "/forgot-password"
 RESET_PASSWORD: Final = "/reset-password"
 CHANGE_PASSWORD: Final = "/change-password"
 DETAILS: Final = "/details"
+ALERTS_PAGE: Final = "/alerts"
+WEBHOOKS_PAGE: Final = "/webhooks"
+UNSUBSCRIBED: Final = "/unsubscribe"
 CONFIRM_EMAIL: Final = "/confirm-email"
 NOT_FOUND: Final = "404"  # Reflex's name for the page of an unknown address
 
@@ -21,6 +24,8 @@ STAFF_OFFERS: Final = "/staff/offers"
 STAFF_OFFER: Final = "/staff/offers/[offer_code]"
 STAFF_OPERATIONS: Final = "/staff/operations"
 STAFF_TEAM: Final = "/staff/team"
+STAFF_WEBHOOKS: Final = "/staff/webhooks"
+STAFF_ALERT_RULES: Final = "/staff/alert-rules"
 STAFF_AUDIT: Final = "/staff/audit"
 
 STAFF_PAGES: Final = (
@@ -30,9 +35,11 @@ STAFF_PAGES: Final = (
     STAFF_OPERATIONS,
     STAFF_TEAM,
     STAFF_AUDIT,
+    STAFF_WEBHOOKS,
+    STAFF_ALERT_RULES,
 )
-SIGNED_IN_PAGES: Final = (DASHBOARD, OVERVIEW, USAGE, DETAILS)
-OPEN_PAGES: Final = (SIGN_IN, SIGN_UP, FORGOT_PASSWORD, RESET_PASSWORD, CONFIRM_EMAIL)
+SIGNED_IN_PAGES: Final = (DASHBOARD, OVERVIEW, USAGE, DETAILS, ALERTS_PAGE, WEBHOOKS_PAGE)
+OPEN_PAGES: Final = (SIGN_IN, SIGN_UP, FORGOT_PASSWORD, RESET_PASSWORD, CONFIRM_EMAIL, UNSUBSCRIBED)
 UPGRADE: Final = OVERVIEW
 
 API_PREFIX: Final = "/billing"
@@ -54,6 +61,7 @@ PASSWORDS: Final = "/billing/passwords"
 PASSWORD_RESET: Final = "/billing/passwords/reset"
 PASSWORD_CHANGE: Final = "/billing/passwords/change"
 EMAIL_LINKS: Final = "/billing/email-links"
+UNSUBSCRIBE: Final = "/billing/unsubscribe"
 EMAIL_CONFIRMATIONS: Final = "/billing/email-confirmations"
 PORTAL_LINKS: Final = "/billing/portal-links"
 PORTAL_LINK_OPEN: Final = "/billing/portal-links/open"

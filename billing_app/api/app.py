@@ -32,6 +32,7 @@ from billing_app.api import (
     staff,
     subscriptions,
     top_ups,
+    unsubscribe,
     usage,
     users,
     webhook_endpoints,
@@ -66,7 +67,7 @@ def create_app() -> "request_limits.RequestLimits":
     paying = (subscriptions, overage, top_ups, webhooks)
     provisioning = (organizations, users, granted_plans, portal_links)
     signing_in = (sign_in, password_resets, email_links)
-    telling = (webhook_endpoints, alerts)
+    telling = (webhook_endpoints, alerts, unsubscribe)
     for module in (*reading, *paying, *provisioning, *telling, *signing_in, *staff.modules):
         api.include_router(module.router)
     errors.install(api)

@@ -16,6 +16,7 @@ from billing_app.billing.accounts.service import may_read, require_reading
 from billing_app.billing.actors import Actor, UserActor
 from billing_app.billing.errors import AccountNotFoundError
 from billing_app.db.engine import Database
+from billing_app.db.enums import AlertChannel
 from billing_app.db.tables import Account
 
 # A row of a day that is over is still written within this time; clocks differ by less.
@@ -30,6 +31,10 @@ BY_ROW_VERSION: Final = (
 )
 BY_SUM: Final = "daily_denials"
 WITH_PLANS: Final = "daily_usage"
+# Of the person who asks, in whichever account.
+UNREAD: Final = f"""
+    SELECT concat(count(*), ':', max(number)) FROM alert_deliveries
+    WHERE user_id = :viewer AND channel = '{AlertChannel.APP}' AND read_at IS NULL"""  # noqa: S608
 
 
 def _row_versions(table: str) -> str:
@@ -51,6 +56,7 @@ def _statement() -> TextClause:
         "accounts.xmin::text",
         *(_row_versions(table) for table in BY_ROW_VERSION),
         f"coalesce(({denials})::text, '-')",
+        f"({UNREAD})",
     )
     return text(f"""
         SELECT kind, organization_id, user_id, EXISTS (
@@ -67,8 +73,8 @@ async def read_account_version(
     database: Database, actor: Actor, account_id: str, now: datetime
 ) -> str:
     """Differs from an earlier one if plans, usage, denials, limits or payments of the account
-    were written in between. What changes only with time (a reservation that expires) does not
-    show.
+    were written in between, or the person has other unread alerts. What changes only with time (a
+    reservation that expires) does not show.
 
     Raises AccountNotFoundError.
     """

@@ -8,12 +8,37 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 
 @dataclass(frozen=True, slots=True)
+class Letter:
+    """What a mail with an HTML part says: a headline, paragraphs, a button that leads to `url`,
+    and small print."""
+
+    headline: str
+    paragraphs: tuple[str, ...]
+    button: str
+    url: str
+    small_print: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Mail:
-    """Plain text to one address."""
+    """Plain text to one address; with a letter, HTML beside it. `unsubscribe_url`: unsubscribes by
+    a POST (RFC 8058), and explains itself to who opens it."""
 
     to: str
     subject: str
     text: str
+    letter: Letter | None = None
+    unsubscribe_url: str = ""
+
+
+def letter_mail(to: str, subject: str, letter: Letter, *, unsubscribe_url: str = "") -> Mail:
+    """Its text says what its HTML says."""
+    action = f"{letter.button}:\n{letter.url}"
+    unsubscribe = f"Unsubscribe: {unsubscribe_url}" if unsubscribe_url else ""
+    foot = "\n".join(part for part in (letter.small_print, unsubscribe) if part)
+    parts = (letter.headline, *letter.paragraphs, action, foot)
+    text = "\n\n".join(part for part in parts if part)
+    return Mail(to, subject, f"{text}\n", letter, unsubscribe_url)
 
 
 class Mailer(Protocol):

@@ -5,28 +5,29 @@ from types import MappingProxyType
 from typing import Final
 
 import reflex as rx
-from reflex.vars import ObjectVar
 
 from billing_app import routes
 from billing_app.components.cards import live_indicator, page_head
-from billing_app.components.controls import Handler, native_form, native_link, press_button
+from billing_app.components.controls import Handler, native_link, press_button
 from billing_app.components.feedback import empty, notice, out_of_date, page_skeleton
+from billing_app.pages.bell import bell, bell_news
+from billing_app.pages.menus import account_menu, has_webhooks, person_menu, sign_out_forms
 from billing_app.pages.offer_dialog import offer_dialog
 from billing_app.states.change_polling import LivePage
 from billing_app.states.offer_dialog import OfferDialogState
-from billing_app.states.session import START_AFRESH, SessionState
-from billing_app.states.views import AccountChoice
+from billing_app.states.session import SessionState
 
 PAGES: Final = (
     (routes.DASHBOARD, "Dashboard", "layout-dashboard"),
     (routes.OVERVIEW, "Plans", "layers"),
     (routes.USAGE, "Usage", "chart-column"),
 )
+# Reached from the side of a wide screen, and from the menu of the account.
+ALERTS: Final = (routes.ALERTS_PAGE, "Alerts", "bell")
+WEBHOOKS: Final = (routes.WEBHOOKS_PAGE, "Webhooks", "webhook")
 # Reached from the menus of the account and the person.
-MENU_PAGES: Final = ((routes.DETAILS, "Details", ""),)
+MENU_PAGES: Final = ((routes.DETAILS, "Details", ""), ALERTS, WEBHOOKS)
 Pages = tuple[tuple[str, str, str], ...]
-# Signing out clears the tab's state, so that the next person starts with none.
-FORGET: Final = START_AFRESH.split(";", maxsplit=1)[0]
 
 
 def frame(content: rx.Component, *, path: str, state: type[LivePage]) -> rx.Component:
@@ -61,6 +62,7 @@ def frame(content: rx.Component, *, path: str, state: type[LivePage]) -> rx.Comp
             _unless_embedded(_tab_bar(path)),
             class_name=rx.cond(SessionState.is_embedded, "frame embedded", "frame"),
         ),
+        bell_news(),
         offer_dialog(),
         sign_out_forms(),
     )
@@ -85,11 +87,6 @@ def _back_link() -> rx.Component:
             class_name="back-line",
         ),
     )
-
-
-def _with_sign_in(part: rx.Component) -> rx.Component:
-    """For people who sign in here; those who came through a portal link do not."""
-    return rx.cond(SessionState.back_url == "", part)
 
 
 def viewing_banner() -> rx.Component:
@@ -174,9 +171,9 @@ def known(is_unknown: rx.Var[bool], *parts: rx.Component) -> rx.Component:
 
 def _side(path: str, on_account: Handler, is_unknown: rx.Var[bool]) -> rx.Component:
     return rx.el.div(
-        brand(),
-        known(is_unknown, _account_menu(on_account, outlined=True)),
-        navigation(PAGES, path, "Main", _console_link()),
+        rx.el.div(brand(), bell(on_account, align="start"), class_name="side-top"),
+        known(is_unknown, account_menu(on_account, outlined=True)),
+        navigation((*PAGES, ALERTS), path, "Main", _webhooks_link(path), _console_link()),
         rx.el.div(
             rx.el.div(colour_mode_button()),
             known(is_unknown, person_menu(with_name=True)),
@@ -188,8 +185,9 @@ def _side(path: str, on_account: Handler, is_unknown: rx.Var[bool]) -> rx.Compon
 
 def _top_bar(on_account: Handler, is_unknown: rx.Var[bool]) -> rx.Component:
     return rx.el.header(
-        rx.cond(is_unknown, brand(), _account_menu(on_account, outlined=False)),
+        rx.cond(is_unknown, brand(), account_menu(on_account, outlined=False)),
         rx.el.div(class_name="spacer"),
+        bell(on_account, align="end"),
         colour_mode_button(),
         known(is_unknown, person_menu(with_name=False)),
         class_name="top-bar",
@@ -211,14 +209,12 @@ def navigation(
     """Links to the pages; the one of `path` is current. `counts` stand beside names, by path."""
     return rx.el.nav(
         *[
-            rx.link(
-                rx.icon(icon, aria_hidden="true"),
+            navigation_link(
+                target,
                 name,
+                icon,
                 counts.get(target, rx.fragment()),
-                href=target,
-                class_name="navigation-link",
-                underline="none",
-                custom_attrs={"aria-current": "page"} if target == path else {},
+                is_current=target == path,
             )
             for target, name, icon in pages
         ],
@@ -226,6 +222,26 @@ def navigation(
         class_name="tab-bar" if in_bar else "navigation",
         custom_attrs={"aria-label": label},
     )
+
+
+def navigation_link(
+    target: str, name: str, icon: str, *count: rx.Component, is_current: bool
+) -> rx.Component:
+    return rx.link(
+        rx.icon(icon, aria_hidden="true"),
+        name,
+        *count,
+        href=target,
+        class_name="navigation-link",
+        underline="none",
+        custom_attrs={"aria-current": "page"} if is_current else {},
+    )
+
+
+def _webhooks_link(path: str) -> rx.Component:
+    """For those who may manage an organization."""
+    target, name, icon = WEBHOOKS
+    return rx.cond(has_webhooks(), navigation_link(target, name, icon, is_current=target == path))
 
 
 def _console_link() -> rx.Component:
@@ -239,109 +255,6 @@ def _console_link() -> rx.Component:
             class_name="navigation-link apart",
             underline="none",
         ),
-    )
-
-
-def _account_menu(on_account: Handler, *, outlined: bool) -> rx.Component:
-    account = SessionState.account
-    return rx.dropdown_menu.root(
-        rx.dropdown_menu.trigger(
-            rx.el.button(
-                rx.el.span(account.initials, class_name="avatar square", aria_hidden="true"),
-                rx.el.span(
-                    rx.el.span(account.name, class_name="menu-title"),
-                    rx.el.span(account.kind, class_name="menu-note"),
-                    class_name="menu-text",
-                ),
-                rx.icon("chevrons-up-down", aria_hidden="true"),
-                type="button",
-                class_name="menu-button outlined" if outlined else "menu-button",
-                custom_attrs={"aria-label": f"Account: {account.name}"},
-            )
-        ),
-        rx.dropdown_menu.content(
-            rx.el.div("Accounts", class_name="menu-label"),
-            rx.foreach(SessionState.accounts, lambda choice: _account_item(choice, on_account)),
-            _with_sign_in(rx.dropdown_menu.separator()),
-            _with_sign_in(rx.dropdown_menu.item("Details", on_click=rx.redirect(routes.DETAILS))),
-            min_width="220px",
-        ),
-    )
-
-
-def _account_item(choice: ObjectVar[AccountChoice], on_account: Handler) -> rx.Component:
-    is_chosen = choice.account_id == SessionState.account.account_id
-    return rx.dropdown_menu.item(
-        choice.name,
-        rx.cond(is_chosen, rx.icon("check", size=14, aria_hidden="true")),
-        on_click=[SessionState.choose_account(choice.account_id), on_account],
-    )
-
-
-def person_menu(*, with_name: bool, is_in_console: bool = False) -> rx.Component:
-    """Who is signed in, links to other pages, and sign-out."""
-    viewer = SessionState.viewer
-    text = rx.el.span(
-        rx.el.span(viewer.name, class_name="menu-title"),
-        rx.el.span(viewer.email, class_name="menu-note"),
-        class_name="menu-text",
-    )
-    return rx.dropdown_menu.root(
-        rx.dropdown_menu.trigger(
-            rx.el.button(
-                rx.el.span(viewer.initials, class_name="avatar", aria_hidden="true"),
-                text if with_name else rx.fragment(),
-                rx.icon("ellipsis", aria_hidden="true") if with_name else rx.fragment(),
-                type="button",
-                class_name="menu-button" if with_name else "menu-button person",
-                custom_attrs={"aria-label": f"Signed in as {viewer.email}"},
-            )
-        ),
-        rx.dropdown_menu.content(
-            rx.el.div(viewer.email, class_name="menu-label"),
-            rx.dropdown_menu.item("Customer pages", on_click=rx.redirect(routes.DASHBOARD))
-            if is_in_console
-            else rx.cond(
-                SessionState.is_staff,
-                rx.dropdown_menu.item("Staff console", on_click=rx.redirect(routes.STAFF)),
-            ),
-            rx.dropdown_menu.item(
-                "API reference", on_click=rx.redirect(routes.API_DOCS, is_external=True)
-            ),
-            _with_sign_in(
-                rx.dropdown_menu.item("Your details", on_click=rx.redirect(routes.DETAILS))
-            ),
-            _with_sign_in(
-                rx.dropdown_menu.item(
-                    "Change password", on_click=rx.redirect(routes.CHANGE_PASSWORD)
-                )
-            ),
-            rx.dropdown_menu.separator(),
-            _sign_out_item("Sign out", routes.SESSION_DELETE),
-            _with_sign_in(_sign_out_item("Sign out everywhere", routes.SESSION_DELETE_ALL)),
-            min_width="220px",
-        ),
-    )
-
-
-def _sign_out_item(label: str, action: str) -> rx.Component:
-    """A menu item that posts a form, so that the server clears the cookie and loads a new page."""
-    form_id = action.strip("/").replace("/", "-")
-    return rx.dropdown_menu.item(
-        label,
-        on_click=rx.call_script(f"{FORGET}; document.getElementById('{form_id}').submit()"),
-    )
-
-
-def sign_out_forms() -> rx.Component:
-    """The forms that the menu submits; they stay when the menu closes."""
-    return rx.fragment(
-        *[
-            native_form(
-                id=action.strip("/").replace("/", "-"), action=action, method="post", hidden=True
-            )
-            for action in (routes.SESSION_DELETE, routes.SESSION_DELETE_ALL)
-        ]
     )
 
 

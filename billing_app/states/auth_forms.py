@@ -9,6 +9,7 @@ import structlog
 from reflex.event import EventSpec
 
 from billing_app import routes
+from billing_app.billing.alerts import preferences
 from billing_app.billing.identity import email_links
 from billing_app.billing.identity.password_hashing import MIN_LENGTH
 from billing_app.billing.identity.password_resets import email_of_link
@@ -33,6 +34,8 @@ MESSAGES: Final = {
     " or a newer link was sent. Nothing was changed.",
     "portal_link_expired": "This link has expired or was used already. Go back to where you came"
     " from, and open billing from there again.",
+    "unsubscribe_link_unknown": "This link does not unsubscribe anybody: it is incomplete, or was"
+    " not sent by this site. Sign in to choose which alerts you get.",
     "email_taken": "Someone else uses this email address now. Nothing was changed.",
     "no_mail": "This site can't send email yet. Ask its administrator for a new password.",
     "unreachable": "The server can't reach its database. Nothing was changed. Try again shortly.",
@@ -40,6 +43,10 @@ MESSAGES: Final = {
     " the session will expire there later.",
 }
 SUCCESSES: Final = {
+    "unsubscribed": (
+        "You are unsubscribed",
+        "You still see alerts in the app, where you can turn emails on again.",
+    ),
     "mailed": (
         "Check your email",
         "If an account uses this address, a link is on its way. It works once, within an hour.",
@@ -80,6 +87,15 @@ class AuthFormState(SessionState):
     async def load_email_link(self) -> None:
         """Read the address and the e-mail address that the link confirms."""
         await self._read_link(email_links.email_of_link)
+
+    @rx.event
+    async def load_unsubscribe_link(self) -> None:
+        """Read the address and whose alerts the link stops."""
+
+        async def email_of(database: Database, token: str, _: datetime) -> str | None:
+            return await preferences.email_of_token(database, token)
+
+        await self._read_link(email_of)
 
     @rx.event
     async def load_for_signed_in(self) -> EventSpec | None:

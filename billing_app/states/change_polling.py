@@ -20,6 +20,7 @@ from billing_app.billing.usage import service as usage
 from billing_app.billing.usage.service import DailyRow, Days, GroupBy
 from billing_app.composition import get_services
 from billing_app.states import formatting
+from billing_app.states.bell import BellState
 from billing_app.states.session import SessionState, patience
 from billing_app.states.views import AccountChoice
 
@@ -113,6 +114,7 @@ class LivePage(Page, mixin=True):
             if account.account_id != known_id:
                 self._version = ""
             await self._show_banner(actor, account, datetime.now(UTC))
+            await (await self.get_state(BellState)).refresh(actor)
             await self._read(actor, account)
         self._read_at = datetime.now(UTC)
         self._show(is_broken=False, is_ready=True, has_account=account is not None)

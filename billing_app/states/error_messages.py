@@ -89,6 +89,19 @@ MESSAGES: Final[dict[str, tuple[str, str]]] = {
         "No address is waiting for confirmation",
         "It was confirmed, withdrawn, or not confirmed within an hour.",
     ),
+    "too_many_webhook_endpoints": (
+        "There are already as many endpoints as possible",
+        "Delete one that is no longer needed first.",
+    ),
+    "webhook_endpoint_not_found": ("This endpoint no longer exists", "Someone deleted it."),
+    "webhook_delivery_not_found": (
+        "This delivery is no longer kept",
+        "Deliveries are kept for 30 days.",
+    ),
+    "webhook_endpoint_disabled": (
+        "This endpoint is switched off",
+        "Switch it on first, then send again.",
+    ),
     "read_only": ("You are viewing this account read-only", "Nothing was changed."),
     "forbidden": ("You don't have permission to do this", "Ask an owner or billing admin."),
     "account_not_found": ("You don't have access to this account", "Choose one of your accounts."),

@@ -271,6 +271,7 @@ def _choice(actor: PersonActor, view: AccountView) -> AccountChoice:
         name=view.name,
         kind=PERSONAL if view.user_id else "Organization",
         initials=initials(view.name),
+        organization_id="" if view.user_id else view.organization_id,
         export_query=urlencode(query),
         may_manage=not isinstance(actor, ViewingActor) and view.may_manage,
     )

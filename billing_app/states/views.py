@@ -14,9 +14,10 @@ class Viewer:
 
 @dataclass(frozen=True, slots=True)
 class AccountChoice:
-    """An account that the viewer may see."""
+    """An account that the viewer may see; `organization_id` empty: a person's own."""
 
     account_id: str = ""
+    organization_id: str = ""
     name: str = ""
     kind: str = ""
     initials: str = ""

@@ -36,7 +36,7 @@ LATER: Final = timedelta(days=1)
 # Tables with rows of an account that its version does not look at, and why it need not.
 UNSEEN: Final = {
     "account_events": "not shown",
-    "alert_deliveries": "the bell reads them again anyway",
+    "alert_deliveries": "only the unread ones of the person who asks",
     "alert_rules": "shown on a page that reads them again anyway",
     "alerts": "the bell reads them again anyway",
     "given_back_counts": "not shown",

@@ -120,6 +120,7 @@ def running_app(server_url: str, database_template: str, mailbox: Mailbox) -> It
         PORTAL_RETURN_ORIGINS=f"https://app.acme.test, {FRAMING_PRODUCT}",
         PORTAL_FRAME_ORIGINS=f"https://app.acme.test, {FRAMING_PRODUCT}",
         PRODUCT_NAME="Acme",
+        WEBHOOK_ALLOW_PRIVATE="true",
         **mailbox.environment,
         **QUICK_PAGES,
     )

@@ -17,8 +17,10 @@ from tests.pages.staff_scenes import WHY, rows
 
 WATCHED = (
     "accounts",
+    "alert_rules",
     "api_keys",
     "audit_entries",
+    "default_alert_rules",
     "memberships",
     "offer_prices",
     "plans",

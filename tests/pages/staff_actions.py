@@ -15,11 +15,14 @@ from billing_app.billing.staff.access.permissions import Action
 from billing_app.billing.staff.repairs.registry import BY_NAME
 from billing_app.billing.staff.repairs.repair import ACCOUNT
 from billing_app.db.enums import StaffRole, When
+from billing_app.states import alert_rules as of_rules
 from billing_app.states import staff as package
+from billing_app.states import webhooks as of_webhooks
 from billing_app.states.session import SessionState
 from billing_app.states.staff import offers as of_offers
 from billing_app.states.staff import operations as of_operations
 from billing_app.states.staff import team as of_team
+from billing_app.states.staff.alert_rules import StaffAlertRulesState
 from billing_app.states.staff.audit import StaffAuditState
 from billing_app.states.staff.customer import StaffCustomerState
 from billing_app.states.staff.customers import StaffCustomersState
@@ -31,6 +34,8 @@ from billing_app.states.staff.page import StaffPage
 from billing_app.states.staff.repairs import END_PORTAL, SIGN_OUT, VIEW
 from billing_app.states.staff.team import StaffTeamState
 from tests.factories import Holder, membership, person, portal_session, session_token
+from billing_app.states.staff.webhooks import StaffWebhooksState
+from tests.factories import Holder, membership, person, session_token
 from tests.pages import staff_scenes as scenes
 from tests.pages.forgery_scene import ForgeryScene, typed
 from tests.pages.staff_scenes import WHY
@@ -254,6 +259,41 @@ def _team_mate(stage: ForgeryScene) -> str:
     return scenes.somebody(stage.app, StaffRole.SUPPORT).user_id
 
 
+def _on_webhooks(
+    dialog: str, handler: str, endpoint_id: str = "", **payload: Any
+) -> Callable[[ForgeryScene], Forgery]:
+    """Of the platform's endpoints; one that is named is there, and paused."""
+
+    def prepare(stage: ForgeryScene) -> Forgery:
+        if endpoint_id:
+            scenes.run(stage.app, ADD_ENDPOINT, endpoint_id)
+        asked = {"dialog": dialog, "endpoint_id": endpoint_id}
+        events: Events = [
+            (StaffWebhooksState, "load", {}),
+            (StaffWebhooksState, "ask", asked),
+            (StaffWebhooksState, handler, payload),
+        ]
+        return Forgery(routes.STAFF_WEBHOOKS, events)
+
+    return prepare
+
+
+def _on_rules(dialog: str, handler: str) -> Callable[[ForgeryScene], Forgery]:
+    """Of an offer, and nothing that happens in other tests."""
+
+    def prepare(_: ForgeryScene) -> Forgery:
+        events: Events = [
+            (StaffAlertRulesState, "load", {}),
+            (StaffAlertRulesState, "choose_offer", {"code": "growth"}),
+            (StaffAlertRulesState, "ask_rule", {"dialog": dialog, "key": ""}),
+            (StaffAlertRulesState, "choose_kind", {"kind": "error_loop"}),
+            (StaffAlertRulesState, handler, {"form": {"value": "100000", "reason": WHY}}),
+        ]
+        return Forgery(routes.STAFF_ALERT_RULES, events)
+
+    return prepare
+
+
 def _by_row(name: str) -> Callable[[ForgeryScene], Forgery]:
     """As its row in repair_cases.py says."""
     repair, case = BY_NAME[name], REPAIR_CASES[name]
@@ -288,6 +328,13 @@ def _of_team(action: Action, prepare: Callable[[ForgeryScene], Forgery]) -> Act:
     return Act(action, prepare, LEAST[action], has_account=False)
 
 
+FORGED_ENDPOINT: Final = "whe_forged"
+ADD_ENDPOINT: Final = """
+INSERT INTO webhook_endpoints (id, url, description, status, secret, created_at, updated_at)
+VALUES (%s, 'https://hooks.invalid/', '', 'paused', 'whsec_Zm9yZ2Vk', now(), now())
+ON CONFLICT DO NOTHING
+"""
+ENDPOINT_FORM: Final = {"url": "https://hooks.invalid/forged", "description": ""}
 # Repairs that need more than the scene has.
 PREPARED: Final = {"move_offer": _move(When.PERIOD_END)}
 ACTS: Final[dict[str, Act]] = {
@@ -310,6 +357,25 @@ ACTS: Final[dict[str, Act]] = {
     "add to the team": _of_team(Action.ADD_STAFF, _add),
     "change a role": _of_team(Action.CHANGE_ROLE, _change),
     "remove from the team": _of_team(Action.REMOVE_STAFF, _remove),
+    "change a webhook endpoint": _of_house(
+        Action.MANAGE_WEBHOOKS,
+        _on_webhooks(of_webhooks.EDIT, "save", FORGED_ENDPOINT, form=ENDPOINT_FORM),
+    ),
+    "rotate a webhook secret": _of_house(
+        Action.MANAGE_WEBHOOKS, _on_webhooks(of_webhooks.ROTATE, "rotate", FORGED_ENDPOINT)
+    ),
+    "delete a webhook endpoint": _of_house(
+        Action.MANAGE_WEBHOOKS, _on_webhooks(of_webhooks.DELETE, "delete", "whe_deleted")
+    ),
+    "set default alert rules": _of_house(
+        Action.EDIT_ALERT_RULES, _on_rules(of_rules.RULE, "save_rule")
+    ),
+    "remove a default alert rule": _of_house(
+        Action.EDIT_ALERT_RULES, _on_rules(of_rules.REMOVE, "remove_rule")
+    ),
+    "drop default alert rules": _of_house(
+        Action.EDIT_ALERT_RULES, _on_rules(of_rules.DEFAULTS, "use_defaults")
+    ),
 }
 
 # Tried by test_read_only_handlers_change_nothing: with which words, where there are some.
@@ -346,6 +412,32 @@ def _reading(state: type[Listing], **more: dict[str, Any]) -> dict[str, dict[str
     return OF_EVERY_PAGE | of_tables | more
 
 
+ON_WEBHOOKS: Final = {
+    "begin": {},
+    "ask": {"dialog": of_webhooks.ADD, "endpoint_id": ""},
+    "close": {},
+    "hide_result": {},
+    "note_copied": {},
+    "choose": {"endpoint_id": "x"},
+    "filter_status": {"status": "failed"},
+    "filter_type": {"event_type": "invoice.paid"},
+    "show_older": {},
+    "show_newer": {},
+    "open_delivery": {"delivery_id": "x"},
+    # Of what is not there; test_webhooks.py has those of endpoints that are.
+    "switch": {"endpoint_id": "x"},
+    "send_test": {"endpoint_id": "x"},
+    "redeliver": {},
+}
+ON_RULES: Final = {
+    "choose_offer": {"code": "growth"},
+    "ask_rule": {"dialog": of_rules.RULE, "key": ""},
+    "choose_kind": {"kind": "error_loop"},
+    "close_rule": {},
+    "hide_rule_result": {},
+}
+
+
 READ_ONLY: Final[dict[str, dict[str, dict[str, Any]]]] = {
     "StaffAuditState": _reading(StaffAuditState, **ON_ENTRIES),
     "StaffCustomerState": _reading(StaffCustomerState, **ON_CUSTOMER, **ON_ENTRIES),
@@ -359,6 +451,8 @@ READ_ONLY: Final[dict[str, dict[str, dict[str, Any]]]] = {
         close={},
     ),
     "StaffOverviewState": _reading(StaffOverviewState, choose_preset={"days": "7"}),
+    "StaffWebhooksState": OF_EVERY_PAGE | ON_WEBHOOKS,
+    "StaffAlertRulesState": OF_EVERY_PAGE | ON_RULES,
     "StaffTeamState": _reading(
         StaffTeamState, ask={"dialog": of_team.ADD, "user_id": ""}, close={}
     ),

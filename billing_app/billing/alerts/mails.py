@@ -4,13 +4,14 @@ from datetime import datetime
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from billing_app.billing.alerts.links import LINKS
 from billing_app.billing.alerts.preferences import ensure_row, preferences_of, unsubscribe_token
 from billing_app.billing.alerts.service import AlertView, view_of
-from billing_app.billing.mail import Mail, Mailer
+from billing_app.billing.mail import Letter, Mail, Mailer, letter_mail
 from billing_app.db.engine import Database
 from billing_app.db.enums import AlertChannel
 from billing_app.db.tables import Account, Alert, AlertDelivery, Organization, User
-from billing_app.routes import OVERVIEW
+from billing_app.routes import ALERTS_PAGE, UNSUBSCRIBE
 
 
 async def mail_alert(
@@ -47,10 +48,17 @@ async def mail_alert(
 
 def alert_mail(alert: AlertView, holder: str, *, to: str, site: str, token: str) -> Mail:
     """`holder`: the organization, "" for a person's own account. `token`: unsubscribes."""
-    of = f" for {holder}" if holder else ""
-    text = f"{alert.detail}\n\nThis alert is{of} at {site}{OVERVIEW}\n"
+    link = LINKS[alert.kind]
+    reason = f"you manage {holder}" if holder else "alerts by email are on for your account"
+    letter = Letter(
+        headline=alert.headline,
+        paragraphs=(alert.detail, f"Account: {holder}") if holder else (alert.detail,),
+        button=link.label,
+        url=f"{site}{link.page}",
+        small_print=f"You get this because {reason}. Choose your alerts: {site}{ALERTS_PAGE}",
+    )
     subject = f"{holder}: {alert.headline}" if holder else alert.headline
-    return Mail(to, subject, text)
+    return letter_mail(to, subject, letter, unsubscribe_url=f"{site}{UNSUBSCRIBE}/{token}")
 
 
 async def _holder(session: AsyncSession, account_id: int) -> str:

@@ -14,7 +14,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from billing_app.billing.actors import UserActor
 from billing_app.db.engine import Database
 from billing_app.db.enums import AlertKind
-from billing_app.db.tables import AlertPreferences
+from billing_app.db.tables import AlertPreferences, User
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +62,18 @@ async def unsubscribe(database: Database, token: str, now: datetime) -> bool:
         row.wants_mail, row.updated_at = False, now
         session.add(row)
     return True
+
+
+async def email_of_token(database: Database, token: str) -> str | None:
+    """Whose alerts by mail the token stops; None: it is not one of ours. Changes nothing."""
+    user_id = _user_of(token)
+    if user_id is None:
+        return None
+    async with database.reading() as session:
+        row, user = await session.get(AlertPreferences, user_id), await session.get(User, user_id)
+    if row is None or user is None or not hmac.compare_digest(token, unsubscribe_token(row)):
+        return None
+    return user.email
 
 
 def unsubscribe_token(row: AlertPreferences) -> str:

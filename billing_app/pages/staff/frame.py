@@ -14,11 +14,10 @@ from billing_app.pages.frame import (
     known,
     navigation,
     page_name,
-    person_menu,
-    sign_out_forms,
     unreadable,
     viewing_banner,
 )
+from billing_app.pages.menus import person_menu, sign_out_forms
 
 PAGES: Final = (
     (routes.STAFF, "Overview", "gauge"),
@@ -27,6 +26,11 @@ PAGES: Final = (
     (routes.STAFF_OPERATIONS, "Operations", "activity"),
     (routes.STAFF_AUDIT, "Audit", "scroll-text"),
     (routes.STAFF_TEAM, "Team", "shield-check"),
+)
+# A phone has them in the menu of the person.
+SETTINGS: Final = (
+    (routes.STAFF_WEBHOOKS, "Webhooks", "webhook"),
+    (routes.STAFF_ALERT_RULES, "Alert rules", "bell"),
 )
 
 
@@ -87,7 +91,11 @@ def _page(content: rx.Component, path: str, state: Any) -> rx.Component:
             rx.cond(
                 state.is_ready,
                 rx.el.div(stale, _shown(state), content, class_name="main-inner"),
-                rx.cond(state.is_broken, unreadable(page_name(PAGES, path)), page_skeleton()),
+                rx.cond(
+                    state.is_broken,
+                    unreadable(page_name((*PAGES, *SETTINGS), path)),
+                    page_skeleton(),
+                ),
             ),
             id="content",
             class_name="main",
@@ -125,7 +133,8 @@ def _side(path: str, state: Any, is_unknown: rx.Var[bool]) -> rx.Component:
 
 def _navigation(path: str, state: Any, label: str, *, in_bar: bool = False) -> rx.Component:
     counts = {routes.STAFF_OPERATIONS: _trouble(state)}
-    return navigation(PAGES, path, label, in_bar=in_bar, counts=counts)
+    pages = PAGES if in_bar else (*PAGES, *SETTINGS)
+    return navigation(pages, path, label, in_bar=in_bar, counts=counts)
 
 
 def _trouble(state: Any) -> rx.Component:
