@@ -38,10 +38,9 @@ from .errors import (
     UnexpectedAnswerError,
     WebhookError,
 )
-from .leases import Lease, LeaseTerms
-from .provisioned import GrantedPlan, Organization, PortalLink, User
 from .lease_terms import LeaseTerms
 from .leases import Lease
+from .provisioned import GrantedPlan, Organization, PortalLink, User
 from .retries import Retries
 from .runs import Outage, Run
 from .version import __version__

@@ -11,12 +11,12 @@ from typing import Any
 
 import httpcore
 import pytest
+from standardwebhooks import Webhook
 
 from billing_app.billing.webhooks_out.attempts import Message
 from billing_app.billing.webhooks_out.secrets import new_secret
 from billing_app.client.webhooks import verify_webhook
 from billing_app.jobs.webhook_sender import MAX_ANSWER_BYTES, CheckedBackend, WebhookSender
-from standardwebhooks import Webhook
 from tests.billing.webhooks_out.receivers import Receiver, receiving
 
 Serve = Callable[[socket.socket], None]

@@ -33,9 +33,8 @@ from billing_app.states.staff.overview import StaffOverviewState
 from billing_app.states.staff.page import StaffPage
 from billing_app.states.staff.repairs import END_PORTAL, SIGN_OUT, VIEW
 from billing_app.states.staff.team import StaffTeamState
-from tests.factories import Holder, membership, person, portal_session, session_token
 from billing_app.states.staff.webhooks import StaffWebhooksState
-from tests.factories import Holder, membership, person, session_token
+from tests.factories import Holder, membership, person, portal_session, session_token
 from tests.pages import staff_scenes as scenes
 from tests.pages.forgery_scene import ForgeryScene, typed
 from tests.pages.staff_scenes import WHY
