@@ -92,15 +92,19 @@ async def test_trouble_is_counted(settings: Settings, own_database_url: str) -> 
 
 
 def test_trouble_leads_to_its_list() -> None:
-    lines = trouble_lines(Trouble(1, 2, 1, 1, datetime(2026, 12, 3, tzinfo=UTC), 2))
+    lines = trouble_lines(Trouble(1, 2, 1, 1, datetime(2026, 12, 3, tzinfo=UTC), 2, 1, "acc_1"))
     assert [line.text for line in lines] == [
         "1 dead letter",
         "2 failed jobs",
         "1 failed reconciliation",
         "2 open differences with Stripe",
+        "1 lease with reports that could not be counted",
         "1 dispute without evidence, due by 3 December 2026",
     ]
-    assert all(line.href.startswith(f"{routes.STAFF_OPERATIONS}?part=") for line in lines)
+    account = [line for line in lines if line.href == routes.staff_customer("acc_1")]
+    assert [line.text.partition(" with ")[0] for line in account] == ["1 lease"]
+    others = [line for line in lines if line not in account]
+    assert all(line.href.startswith(f"{routes.STAFF_OPERATIONS}?part=") for line in others)
     assert trouble_lines(Trouble()) == []
     (two,) = trouble_lines(Trouble(disputes=2, evidence_due_at=datetime(2026, 12, 3, tzinfo=UTC)))
     assert two.text == "2 disputes without evidence, the first due by 3 December 2026"

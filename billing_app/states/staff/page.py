@@ -92,7 +92,7 @@ def trouble_lines(found: Trouble) -> list[TroubleLine]:
             found.unsettled_leases,
             "lease",
             " with reports that could not be counted",
-            routes.STAFF_OPERATIONS,
+            routes.staff_customer(found.unsettled_account_id or ""),
         ),
         (
             found.disputes,

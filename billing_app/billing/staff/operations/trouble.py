@@ -24,7 +24,8 @@ COMPARISONS: Final = "reconcile"
 class Trouble:
     """Counts. Jobs and comparisons that failed in the last day and were not retried; disputes that
     need evidence, and the first day on which it is due; differences that the last reconciliation
-    left open; leases of which a report of the last month could not be counted."""
+    left open; leases of which a report of the last month could not be counted, and the
+    account of the last one."""
 
     dead_letters: int = 0
     failed_jobs: int = 0
@@ -33,6 +34,7 @@ class Trouble:
     evidence_due_at: datetime | None = None
     open_differences: int = 0
     unsettled_leases: int = 0
+    unsettled_account_id: str | None = None
 
     @property
     def total(self) -> int:
@@ -56,7 +58,7 @@ async def read_trouble(
         dead = dead.where(col(WebhookEvent.state) == WebhookState.DEAD)
         dead_letters = (await session.exec(dead)).one()
         open_differences = await _open_differences(session)
-        unsettled_leases = await count_unsettled(session, now)
+        unsettled, unsettled_account_id = await count_unsettled(session, now)
     failed = await _failed(jobs, now - JOBS_WITHIN)
     comparisons = sum(count for name, count in failed.items() if name.startswith(COMPARISONS))
     due = await disputes.awaiting_evidence(actor, now)
@@ -67,7 +69,8 @@ async def read_trouble(
         disputes=len(due),
         evidence_due_at=min(filter(None, due), default=None),
         open_differences=open_differences,
-        unsettled_leases=unsettled_leases,
+        unsettled_leases=unsettled,
+        unsettled_account_id=unsettled_account_id,
     )
 
 

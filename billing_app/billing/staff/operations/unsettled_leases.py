@@ -8,6 +8,7 @@ from sqlalchemy import tuple_
 from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from billing_app.billing import ids
 from billing_app.billing.actors import Actor
 from billing_app.billing.executions.lease_views import (
     LeaseView,
@@ -58,8 +59,11 @@ async def list_unsettled(
     return Page([lease_view(row, now) for row in page], following)
 
 
-async def count_unsettled(session: AsyncSession, now: datetime) -> int:
-    """Leases with reports that could not be counted, first seen in the last 30 days."""
-    query = select(func.count()).select_from(Lease)
-    query = query.where(col(Lease.unsettled) > 0, col(Lease.unsettled_at) > now - ATTENTION)
-    return (await session.exec(query)).one()
+async def count_unsettled(session: AsyncSession, now: datetime) -> tuple[int, str | None]:
+    """Leases with reports that could not be counted, first seen in the last 30 days; the account
+    of the last one."""
+    needs = (col(Lease.unsettled) > 0) & (col(Lease.unsettled_at) > now - ATTENTION)
+    count = (await session.exec(select(func.count()).select_from(Lease).where(needs))).one()
+    newest = select(Lease.account_id).where(needs).order_by(col(Lease.unsettled_at).desc())
+    account = (await session.exec(newest.limit(1))).first()
+    return count, None if account is None else ids.encode_account(account)
