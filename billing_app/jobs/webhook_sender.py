@@ -23,6 +23,8 @@ TIMEOUT_SECONDS: Final = 15.0
 CONNECT_SECONDS: Final = 5.0
 MAX_ANSWER_BYTES: Final = 64 * 1024
 KEPT_BYTES: Final = 2_000
+HTTPS: Final = "https://"
+NOT_HTTPS: Final = "The URL is not https."
 USER_AGENT: Final = b"billing-webhooks/1"
 
 Resolve = Callable[[str, int], Awaitable[list[str]]]
@@ -87,10 +89,13 @@ class WebhookSender:
         timeout_seconds: float = TIMEOUT_SECONDS,
     ) -> None:
         self._backend = CheckedBackend(resolver, allow_private=allow_private)
+        self._allow_http = allow_private
         self._timeout_seconds = timeout_seconds
 
     async def send(self, message: Message, now: datetime) -> Answer:
         """What the endpoint answered, or why it did not."""
+        if not self._allow_http and not message.url.lower().startswith(HTTPS):
+            return Answer(None, "", NOT_HTTPS, 0)
         headers = signed_headers(message, now)
         began_at = time.monotonic()
         status, text, error = None, "", ""

@@ -197,7 +197,7 @@ class Resolver:
     ["127.0.0.1", "10.1.2.3", "169.254.169.254", "::1", "::ffff:127.0.0.1", "64:ff9b::7f00:1"],
 )
 async def test_name_of_a_private_address_is_refused(receiver: Receiver, address: str) -> None:
-    url = receiver.url.replace("127.0.0.1", "hooks.example.com")
+    url = receiver.url.replace("http://127.0.0.1", "https://hooks.example.com")
     sender = WebhookSender(allow_private=False, resolver=Resolver([address]))
     answer = await sender.send(message(url), now())
     assert (answer.status, answer.error) == (None, "The address is not on the public internet.")
@@ -218,13 +218,20 @@ async def test_name_that_is_private_at_the_second_look_is_never_called(
     resolver = Resolver([PUBLIC], ["127.0.0.1"])
     sender = WebhookSender(allow_private=False, resolver=resolver)
     monkeypatch.setattr(sender._backend, "_backend", Recorded())
-    url = receiver.url.replace("127.0.0.1", "hooks.example.com")
+    url = receiver.url.replace("http://127.0.0.1", "https://hooks.example.com")
     await sender.send(message(url), now())
     assert connected == [PUBLIC]
     assert resolver.asked == ["hooks.example.com"]
     second = await sender.send(message(url), now())
     assert second.error == "The address is not on the public internet."
     assert connected == [PUBLIC]
+    assert receiver.received == []
+
+
+async def test_http_is_sent_only_where_private_addresses_are_allowed(receiver: Receiver) -> None:
+    """Also to an endpoint that was added while they were."""
+    answer = await WebhookSender(allow_private=False).send(message(receiver.url), now())
+    assert answer.error == "The URL is not https."
     assert receiver.received == []
 
 

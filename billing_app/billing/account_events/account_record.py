@@ -2,21 +2,17 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Final, NamedTuple
+from datetime import datetime, timedelta
+from typing import Any, Final, NamedTuple
 
-from sqlalchemy import TextClause, text
+import msgspec
+from sqlalchemy import text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.db.enums import PlanSource, SubscriptionStatus
 
-ACCOUNT: Final = text("""
-SELECT account.blocked_at, profile.closed_at, own.limit_minor, own.currency
-FROM accounts AS account
-LEFT JOIN account_profiles AS profile ON profile.account_id = account.id
-LEFT JOIN overage_limits AS own ON own.account_id = account.id
-WHERE account.id = :account_id
-""")
+# What is older is history that was read for the first time, and no news.
+NEWS_DAYS: Final = timedelta(days=60)
 ENDED: Final = frozenset({SubscriptionStatus.CANCELED, SubscriptionStatus.INCOMPLETE_EXPIRED})
 
 
@@ -73,22 +69,38 @@ class InvoiceRecord(NamedTuple):
     issued_at: datetime
 
 
-def _of_account(table: str, columns: Iterable[str], also: str = "true") -> TextClause:
-    listed = ", ".join(columns)
-    return text(f"SELECT {listed} FROM {table} WHERE account_id = :account_id AND {also}")  # noqa: S608
+def _listed(table: str, columns: Iterable[str], where: str = "true") -> str:
+    """The account's rows as the text of a JSON array of arrays."""
+    row = f"jsonb_build_array({', '.join(columns)})"
+    return (
+        f"(SELECT coalesce(jsonb_agg({row}), '[]')::text FROM {table}"  # noqa: S608
+        f" WHERE account_id = :account_id AND {where})"
+    )
 
 
-PLANS: Final = _of_account(
-    "plans", PlanRecord._fields, f"source NOT IN ('{PlanSource.OVERAGE}', '{PlanSource.BRIDGE}')"
-)
-SUBSCRIPTIONS: Final = _of_account("subscriptions", SubscriptionRecord._fields)
-INVOICES: Final = _of_account("invoices", InvoiceRecord._fields)
+_SUBSCRIPTIONS: Final = _listed("subscriptions", SubscriptionRecord._fields)
+_INVOICES: Final = _listed("invoices", InvoiceRecord._fields, "issued_at > :since")
+# What is on the coordinator of a cluster; plans are on a worker.
+ACCOUNT: Final = text(f"""
+SELECT account.blocked_at, profile.closed_at, own.limit_minor, own.currency,
+       {_SUBSCRIPTIONS} AS subscriptions, {_INVOICES} AS invoices
+FROM accounts AS account
+LEFT JOIN account_profiles AS profile ON profile.account_id = account.id
+LEFT JOIN overage_limits AS own ON own.account_id = account.id
+WHERE account.id = :account_id
+""")  # noqa: S608
+PLANS: Final = text(f"""
+SELECT {", ".join(PlanRecord._fields)} FROM plans
+WHERE account_id = :account_id AND source NOT IN ('{PlanSource.OVERAGE}', '{PlanSource.BRIDGE}')
+""")  # noqa: S608
+_subscriptions: Final = msgspec.json.Decoder(list[SubscriptionRecord])
+_invoices: Final = msgspec.json.Decoder(list[InvoiceRecord])
 
 
 @dataclass(frozen=True, slots=True)
 class AccountRecord:
-    """Plans by sequence, subscriptions and invoices by the provider's id. Overage and bridges are
-    left out: they belong to a plan."""
+    """Plans by sequence, subscriptions and invoices of NEWS_DAYS by the provider's id. Overage and
+    bridges are left out: they belong to a plan."""
 
     blocked_at: datetime | None
     closed_at: datetime | None
@@ -98,23 +110,21 @@ class AccountRecord:
     invoices: dict[str, InvoiceRecord]
 
 
-async def read_record(session: AsyncSession, account_id: int) -> AccountRecord:
+async def read_record(session: AsyncSession, account_id: int, now: datetime) -> AccountRecord:
     """As the transaction of `session` sees it, with what it changed itself."""
     await session.flush()
     connection = await session.connection()
-    values = {"account_id": account_id}
-    account = (await connection.execute(ACCOUNT, values)).one()
+    values: dict[str, Any] = {"account_id": account_id}
+    account = (await connection.execute(ACCOUNT, values | {"since": now - NEWS_DAYS})).one()
     limit = None if account.limit_minor is None else (account.limit_minor, account.currency)
     plans = [PlanRecord(*row) for row in await connection.execute(PLANS, values)]
-    subscriptions = [
-        SubscriptionRecord(*row) for row in await connection.execute(SUBSCRIPTIONS, values)
-    ]
-    invoices = [InvoiceRecord(*row) for row in await connection.execute(INVOICES, values)]
     return AccountRecord(
         blocked_at=account.blocked_at,
         closed_at=account.closed_at,
         limit=limit,
         plans={plan.sequence: plan for plan in plans},
-        subscriptions={each.provider_id: each for each in subscriptions},
-        invoices={each.provider_id: each for each in invoices},
+        subscriptions={
+            each.provider_id: each for each in _subscriptions.decode(account.subscriptions)
+        },
+        invoices={each.provider_id: each for each in _invoices.decode(account.invoices)},
     )

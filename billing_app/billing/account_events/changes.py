@@ -6,13 +6,14 @@ it has locked the account. What executions change is told by the hot path (outbo
 
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
-from datetime import datetime, timedelta
-from typing import Any, Final
+from datetime import datetime
+from typing import Any
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing import ids
 from billing_app.billing.account_events.account_record import (
+    NEWS_DAYS,
     AccountRecord,
     InvoiceRecord,
     PlanRecord,
@@ -29,16 +30,13 @@ from billing_app.billing.account_events.outbox import (
 from billing_app.billing.executions.state import NEVER
 from billing_app.db.enums import EndReason, InvoiceStatus
 
-# What is older is history that was read for the first time, and no news.
-NEWS_DAYS: Final = timedelta(days=60)
-
 
 @asynccontextmanager
 async def telling(session: AsyncSession, account_id: int, now: datetime) -> AsyncGenerator[None]:
     """Append the events of what the block changes; nothing when it raises."""
-    before = await read_record(session, account_id)
+    before = await read_record(session, account_id, now)
     yield
-    after = await read_record(session, account_id)
+    after = await read_record(session, account_id, now)
     for event in events_between(account_id, before, after, now):
         await append(session, account_id, event, now)
 
@@ -50,7 +48,7 @@ def events_between(
     events = [
         *_plans(account_id, before, after, now),
         *_subscriptions(account_id, before, after),
-        *_invoices(before, after, now),
+        *_invoices(before, after),
     ]
     changed = _changed(before, after)
     if after.closed_at is not None and before.closed_at is None:
@@ -178,12 +176,11 @@ def _subscription_types(
         yield EventType.SUBSCRIPTION_UPDATED
 
 
-def _invoices(before: AccountRecord, after: AccountRecord, now: datetime) -> Iterator[NewEvent]:
+def _invoices(before: AccountRecord, after: AccountRecord) -> Iterator[NewEvent]:
     for provider_id, row in after.invoices.items():
         old = before.invoices.get(provider_id)
         was_paid = old is not None and old.status == InvoiceStatus.PAID
-        is_news = now - row.issued_at < NEWS_DAYS
-        if row.status == InvoiceStatus.PAID and not was_paid and is_news:
+        if row.status == InvoiceStatus.PAID and not was_paid:
             yield invoice_event(EventType.INVOICE_PAID, row, f"invoice.paid:{provider_id}")
 
 

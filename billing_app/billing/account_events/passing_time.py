@@ -45,7 +45,7 @@ async def tell_passing_time(database: Database, now: datetime) -> int:
 
 async def _tell(session: AsyncSession, account_id: int, now: datetime) -> bool:
     """Whether anything was new: each plan's start and end has a key."""
-    record = await read_record(session, account_id)
+    record = await read_record(session, account_id, now)
     events = events_of_time(account_id, record, since=now - LOOKS_BACK, now=now)
     added = [await append(session, account_id, event, now) for event in events]
     return any(added)

@@ -5,8 +5,8 @@ from datetime import datetime
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from billing_app.billing.account_events.account_record import InvoiceRecord
-from billing_app.billing.account_events.changes import NEWS_DAYS, invoice_event
+from billing_app.billing.account_events.account_record import NEWS_DAYS, InvoiceRecord
+from billing_app.billing.account_events.changes import invoice_event
 from billing_app.billing.account_events.event_types import EventType
 from billing_app.billing.account_events.outbox import append
 from billing_app.billing.subscriptions.provider import ProviderInvoice

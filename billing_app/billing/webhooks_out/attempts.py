@@ -130,8 +130,9 @@ async def park(database: Database, delivery_id: str, *, round_: int, attempts: i
     """Let an attempt wait until deliveries are queued again."""
     async with database.transaction() as session:
         row = await session.get(WebhookDelivery, delivery_id, with_for_update=True)
-        is_pending = row is not None and row.status == DeliveryStatus.PENDING
-        if is_pending and (row.round, row.attempts) == (round_, attempts):
+        if row is None or row.status != DeliveryStatus.PENDING:
+            return
+        if (row.round, row.attempts) == (round_, attempts):
             _wait(row)
             session.add(row)
 
