@@ -10,7 +10,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from billing_app.billing.actors import Actor
 from billing_app.billing.alerts.rule_book import EVERY_OFFER
 from billing_app.billing.alerts.rules import Rule, as_rows, check_rules, parse_rules
-from billing_app.billing.errors import InvalidInputError
+from billing_app.billing.offers.catalogue import OfferUnknownError
 from billing_app.billing.staff.access.permissions import Action, require
 from billing_app.billing.staff.audit.audit_writing import AuditRecord, clean_reason, record
 from billing_app.db.engine import Database
@@ -50,7 +50,7 @@ async def set_default_rules(
 ) -> DefaultRulesView | None:
     """Replace the defaults of an offer, by its code, or of every other; None removes them.
 
-    Raises ForbiddenError, StaffRoleMissingError, InvalidInputError.
+    Raises ForbiddenError, StaffRoleMissingError, InvalidInputError, OfferUnknownError.
     """
     staff, reason = require(actor, Action.EDIT_ALERT_RULES), clean_reason(reason)
     checked = None if rules is None else as_rows(check_rules(rules))
@@ -79,7 +79,7 @@ async def set_default_rules(
 async def _offer_id(session: AsyncSession, code: str) -> int:
     found = (await session.exec(select(Offer.id).where(Offer.code == code))).first()
     if found is None:
-        raise InvalidInputError(f"There is no offer {code}.", field="offer")
+        raise OfferUnknownError(f"Offer {code} does not exist.", field="offer")
     return found
 
 
