@@ -1,6 +1,6 @@
 """Makes deliveries of the events that wait, and has them sent."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, Protocol
 
@@ -18,6 +18,7 @@ from billing_app.db.tables import Account, AccountEvent, WebhookDelivery, Webhoo
 
 MAX_EVENTS: Final = 500
 MAX_DELIVERIES: Final = 500
+MAX_LOOKS: Final = 20
 
 log = structlog.get_logger(__name__)
 
@@ -36,23 +37,16 @@ async def dispatch_events(database: Database, now: datetime) -> int:
     """Make a delivery of each event that waits, for each endpoint that wants it; returns how many
     events were taken, at most MAX_EVENTS.
 
-    Each account is a transaction of its own: an error of one stops no other.
+    Each account is a transaction of its own: an error of one stops no other, also when its events
+    are more than are taken at a time.
     """
-    query = select(AccountEvent).where(col(AccountEvent.dispatched_at).is_(None))
-    query = query.order_by(col(AccountEvent.created_at)).limit(MAX_EVENTS)
-    async with database.reading() as session:
-        events = (await session.exec(query)).all()
-    by_account: dict[int, list[AccountEvent]] = {}
-    for event in events:
-        by_account.setdefault(event.account_id, []).append(event)
-    taken = 0
-    for account_id, waiting in by_account.items():
-        try:
-            await _dispatch(database, account_id, waiting, now)
-            taken += len(waiting)
-        except Exception:
-            log.exception("account_events_not_dispatched", account_id=account_id)
-    return taken
+    failed: set[int] = set()
+    for _ in range(MAX_LOOKS):
+        taken, failing = await _dispatch_each(database, await _waiting(database, failed), now)
+        if taken or not failing:
+            return taken
+        failed |= failing
+    return 0
 
 
 async def queue_deliveries(database: Database, queue: DeliveryQueue, now: datetime) -> int:
@@ -74,6 +68,33 @@ async def queue_deliveries(database: Database, queue: DeliveryQueue, now: dateti
             session.add(row)
             await queue.attempt(session, row, delay_seconds=0)
     return len(rows)
+
+
+async def _waiting(database: Database, but: Collection[int]) -> dict[int, list[AccountEvent]]:
+    """The oldest events by account."""
+    query = select(AccountEvent).where(col(AccountEvent.dispatched_at).is_(None))
+    query = query.where(col(AccountEvent.account_id).not_in(but))
+    query = query.order_by(col(AccountEvent.created_at)).limit(MAX_EVENTS)
+    by_account: dict[int, list[AccountEvent]] = {}
+    async with database.reading() as session:
+        for event in (await session.exec(query)).all():
+            by_account.setdefault(event.account_id, []).append(event)
+    return by_account
+
+
+async def _dispatch_each(
+    database: Database, by_account: Mapping[int, Sequence[AccountEvent]], now: datetime
+) -> tuple[int, set[int]]:
+    """How many events were taken, and the accounts that failed."""
+    taken, failing = 0, set[int]()
+    for account_id, events in by_account.items():
+        try:
+            await _dispatch(database, account_id, events, now)
+            taken += len(events)
+        except Exception:
+            log.exception("account_events_not_dispatched", account_id=account_id)
+            failing.add(account_id)
+    return taken, failing
 
 
 async def _dispatch(

@@ -335,7 +335,11 @@ async def test_one_accounts_error_stops_no_other(
     await world.happens()
     with monkeypatch.context() as patched:
         patched.setattr(dispatch, "read_state", fail_for_other)
-        await dispatch.dispatch_events(world.database, NOW)
+        patched.setattr(dispatch, "MAX_EVENTS", 1)
+        assert await dispatch.dispatch_events(world.database, NOW) == 1
+        assert await dispatch.dispatch_events(world.database, NOW) == 0
+    assert len(await world.log()) == 1
+    assert await other.log() == []
     await world.simulated.run(NOW)
     assert len(world.receiver.received) == 2
     assert len(await other.log()) == 1
