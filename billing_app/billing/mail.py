@@ -10,13 +10,14 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 @dataclass(frozen=True, slots=True)
 class Letter:
     """What a mail with an HTML part says: a headline, paragraphs, a button that leads to `url`,
-    and small print."""
+    small print, and a link below it, as (words, address)."""
 
     headline: str
     paragraphs: tuple[str, ...]
     button: str
     url: str
     small_print: str = ""
+    small_link: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,8 @@ def letter_mail(to: str, subject: str, letter: Letter, *, unsubscribe_url: str =
     """Its text says what its HTML says."""
     action = f"{letter.button}:\n{letter.url}"
     unsubscribe = f"Unsubscribe: {unsubscribe_url}" if unsubscribe_url else ""
-    foot = "\n".join(part for part in (letter.small_print, unsubscribe) if part)
+    more = ": ".join(letter.small_link or ())
+    foot = "\n".join(part for part in (letter.small_print, more, unsubscribe) if part)
     parts = (letter.headline, *letter.paragraphs, action, foot)
     text = "\n\n".join(part for part in parts if part)
     return Mail(to, subject, f"{text}\n", letter, unsubscribe_url)

@@ -43,14 +43,16 @@ $paragraphs
 </body>
 </html>
 """)  # noqa: E501 - mail clients want their styles in place
-UNSUBSCRIBE: Final = '<a href="{}" class="soft" style="color:#60646c">Unsubscribe</a>'
+SMALL_LINK: Final = '<a href="{}" class="soft" style="color:#60646c">{}</a>'
 
 
 def html_of(letter: Letter, *, unsubscribe_url: str = "") -> str:
     """Whatever the letter says is text, not markup."""
     paragraphs = [PARAGRAPH.replace("$text", escape(text)) for text in letter.paragraphs]
-    unsubscribe = UNSUBSCRIBE.format(escape(unsubscribe_url)) if unsubscribe_url else ""
-    foot = " ".join(part for part in (escape(letter.small_print), unsubscribe) if part)
+    links = [letter.small_link] if letter.small_link else []
+    links += [("Unsubscribe", unsubscribe_url)] if unsubscribe_url else []
+    shown = " · ".join(SMALL_LINK.format(escape(url), escape(words)) for words, url in links)
+    foot = "<br>".join(part for part in (escape(letter.small_print), shown) if part)
     return PAGE.substitute(
         headline=escape(letter.headline),
         paragraphs="\n".join(paragraphs),

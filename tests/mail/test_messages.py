@@ -16,6 +16,7 @@ LETTER = Letter(
     button="See plans",
     url="https://billing.example.com/overview?a=1&b=2",
     small_print="You get this as an owner of Acme & <Sons>.",
+    small_link=("Choose your alerts", "https://billing.example.com/alerts"),
 )
 
 
@@ -40,6 +41,8 @@ def test_letter_has_text_and_html_that_say_the_same() -> None:
     assert "Acme &amp; &lt;Sons&gt; has 120 of 1,000 left." in html
     assert 'href="https://billing.example.com/overview?a=1&amp;b=2"' in html
     assert "<Sons>" not in html
+    assert "Choose your alerts: https://billing.example.com/alerts" in text.splitlines()
+    assert 'href="https://billing.example.com/alerts"' in html
     assert "nsubscribe" not in text + html
 
 

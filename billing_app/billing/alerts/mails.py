@@ -55,7 +55,8 @@ def alert_mail(alert: AlertView, holder: str, *, to: str, site: str, token: str)
         paragraphs=(alert.detail, f"Account: {holder}") if holder else (alert.detail,),
         button=link.label,
         url=f"{site}{link.page}",
-        small_print=f"You get this because {reason}. Choose your alerts: {site}{ALERTS_PAGE}",
+        small_print=f"You get this because {reason}.",
+        small_link=("Choose your alerts", f"{site}{ALERTS_PAGE}"),
     )
     subject = f"{holder}: {alert.headline}" if holder else alert.headline
     return letter_mail(to, subject, letter, unsubscribe_url=f"{site}{UNSUBSCRIBE}/{token}")
