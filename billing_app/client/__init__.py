@@ -5,6 +5,7 @@ runs in needs nothing of the billing server. Here it is `billing_app.client`, be
 it calls, so that one commit changes both.
 """
 
+from .alert_calls import Alert, AlertRule, AlertRules
 from .answers import (
     CheckAnswer,
     CurrentPlan,
@@ -38,14 +39,25 @@ from .errors import (
     UnexpectedAnswerError,
     WebhookError,
 )
+from .lease_reads import LeaseLine, LeaseView, LeaseWithLines
 from .leases import Lease, LeaseTerms
 from .provisioned import GrantedPlan, Organization, PortalLink, User
 from .retries import Retries
 from .runs import Outage, Run
 from .version import __version__
+from .webhook_calls import (
+    NewWebhookSecret,
+    WebhookAttempt,
+    WebhookDelivery,
+    WebhookDeliveryDetail,
+    WebhookEndpoint,
+)
 from .webhooks import Webhook, verify_webhook
 
 __all__ = [
+    "Alert",
+    "AlertRule",
+    "AlertRules",
     "AsyncBilling",
     "BatchResult",
     "Billing",
@@ -59,7 +71,11 @@ __all__ = [
     "GrantedPlan",
     "InvalidRequestError",
     "Lease",
+    "LeaseLine",
     "LeaseTerms",
+    "LeaseView",
+    "LeaseWithLines",
+    "NewWebhookSecret",
     "NextExecutions",
     "NotAuthenticatedError",
     "NotFoundError",
@@ -85,6 +101,10 @@ __all__ = [
     "UsageEvent",
     "User",
     "Webhook",
+    "WebhookAttempt",
+    "WebhookDelivery",
+    "WebhookDeliveryDetail",
+    "WebhookEndpoint",
     "WebhookError",
     "__version__",
     "verify_webhook",
