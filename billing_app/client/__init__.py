@@ -5,6 +5,7 @@ runs in needs nothing of the billing server. Here it is `billing_app.client`, be
 it calls, so that one commit changes both.
 """
 
+from .alert_calls import Alert, AlertRule, AlertRules
 from .answers import (
     CheckAnswer,
     CurrentPlan,
@@ -38,15 +39,26 @@ from .errors import (
     UnexpectedAnswerError,
     WebhookError,
 )
+from .lease_reads import LeaseLine, LeaseView, LeaseWithLines
 from .lease_terms import LeaseTerms
 from .leases import Lease
 from .provisioned import GrantedPlan, Organization, PortalLink, User
 from .retries import Retries
 from .runs import Outage, Run
 from .version import __version__
+from .webhook_calls import (
+    NewWebhookSecret,
+    WebhookAttempt,
+    WebhookDelivery,
+    WebhookDeliveryDetail,
+    WebhookEndpoint,
+)
 from .webhooks import Webhook, verify_webhook
 
 __all__ = [
+    "Alert",
+    "AlertRule",
+    "AlertRules",
     "AsyncBilling",
     "BatchResult",
     "Billing",
@@ -60,7 +72,11 @@ __all__ = [
     "GrantedPlan",
     "InvalidRequestError",
     "Lease",
+    "LeaseLine",
     "LeaseTerms",
+    "LeaseView",
+    "LeaseWithLines",
+    "NewWebhookSecret",
     "NextExecutions",
     "NotAuthenticatedError",
     "NotFoundError",
@@ -86,6 +102,10 @@ __all__ = [
     "UsageEvent",
     "User",
     "Webhook",
+    "WebhookAttempt",
+    "WebhookDelivery",
+    "WebhookDeliveryDetail",
+    "WebhookEndpoint",
     "WebhookError",
     "__version__",
     "verify_webhook",

@@ -8,7 +8,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 import httpx
 
-from . import operations, provisioning
+from . import alert_calls, lease_reads, operations, provisioning, webhook_calls
 from .answers import Page
 from .bodies import CheckItem
 from .conversation import (
@@ -187,11 +187,30 @@ class Billing:
     user = _method(provisioning.user)
     grant_plan = _method(provisioning.grant_plan)
     create_portal_link = _method(provisioning.create_portal_link)
+    webhook_endpoints = _method(webhook_calls.webhook_endpoints)
+    webhook_endpoint = _method(webhook_calls.webhook_endpoint)
+    create_webhook_endpoint = _method(webhook_calls.create_webhook_endpoint)
+    change_webhook_endpoint = _method(webhook_calls.change_webhook_endpoint)
+    delete_webhook_endpoint = _method(webhook_calls.delete_webhook_endpoint)
+    rotate_webhook_secret = _method(webhook_calls.rotate_webhook_secret)
+    send_test_webhook = _method(webhook_calls.send_test_webhook)
+    webhook_deliveries = _method(webhook_calls.webhook_deliveries)
+    webhook_delivery = _method(webhook_calls.webhook_delivery)
+    redeliver_webhook = _method(webhook_calls.redeliver_webhook)
+    alerts = _method(alert_calls.alerts)
+    alert_rules = _method(alert_calls.alert_rules)
+    set_alert_rules = _method(alert_calls.set_alert_rules)
+    leases = _method(lease_reads.leases)
+    read_lease = _method(lease_reads.read_lease)
 
     each_plan = _iteration(operations.plan_history)
     each_usage_event = _iteration(operations.usage_events)
     each_account_action = _iteration(operations.account_history)
     each_organization = _iteration(provisioning.organizations)
+    each_webhook_endpoint = _iteration(webhook_calls.webhook_endpoints)
+    each_webhook_delivery = _iteration(webhook_calls.webhook_deliveries)
+    each_alert = _iteration(alert_calls.alerts)
+    each_lease = _iteration(lease_reads.leases)
     export_usage = _stream(operations.export_usage)
 
     run = _running(Run)

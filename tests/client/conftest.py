@@ -41,7 +41,8 @@ def server(client_database_url: str) -> Iterator[ApiServer]:
 @pytest.fixture(scope="session")
 def key(client_database_url: str) -> str:
     scopes = (Scope.EXECUTIONS, Scope.PLANS_READ, Scope.SUBSCRIPTIONS)
-    return api_key(client_database_url, *scopes, Scope.ACCOUNTS, Scope.PLANS_WRITE)
+    scopes += (Scope.ACCOUNTS, Scope.PLANS_WRITE, Scope.WEBHOOKS, Scope.ALERTS)
+    return api_key(client_database_url, *scopes)
 
 
 @pytest.fixture
