@@ -120,8 +120,9 @@ async def _disturb(made: Counting) -> None:
     await _refund(made, chance)
     accounts = made.rows("SELECT id FROM accounts ORDER BY id")
     beyond = made.rows("SELECT account_id FROM plans WHERE source = 'overage'")
-    # Their overage is counted too, so it stays usable.
-    stoppable = [account for account in accounts if account not in beyond]
+    # Overage is counted too, so it stays usable; the demo has blocked one account already.
+    blocked = made.rows("SELECT id FROM accounts WHERE blocked_at IS NOT NULL")
+    stoppable = [account for account in accounts if account not in [*beyond, *blocked]]
     for (number,) in chance.sample(stoppable, 4):
         await _repair(made, BLOCK, ids.encode_account(number))
     plans = made.rows(
