@@ -14,6 +14,7 @@ from sqlmodel import col, select
 
 from billing_app.billing.accounts.service import add_member, create_organization
 from billing_app.billing.actors import OperatorActor, StaffActor
+from billing_app.billing.alerts.rules import Rule
 from billing_app.billing.errors import EmailTakenError
 from billing_app.billing.executions import store
 from billing_app.billing.executions.directory import Directory
@@ -29,8 +30,18 @@ from billing_app.billing.offers.catalogue import (
 )
 from billing_app.billing.plans.inserting import insert_plan
 from billing_app.billing.staff.access import members
+from billing_app.billing.staff.catalogue.alert_defaults import set_default_rules
 from billing_app.composition import Services
-from billing_app.db.enums import AccountKind, Interval, PlanSource, PlanType, Role, Scope, StaffRole
+from billing_app.db.enums import (
+    AccountKind,
+    AlertKind,
+    Interval,
+    PlanSource,
+    PlanType,
+    Role,
+    Scope,
+    StaffRole,
+)
 from billing_app.db.tables import Account, Organization, Plan, User
 from billing_app.db.urls import for_asyncpg
 from billing_app.demo.customers import consume, seed_customers
@@ -74,6 +85,13 @@ PEOPLE: Final = ("mira", "jonas", "aiko", "tomas")
 BACKFILLS_FROM: Final = 50.0
 BACKFILL_SHARE: Final = 0.02
 HOURS: Final = (7, 9, 10, 12, 14, 15, 17, 21)
+ALERT_RULES: Final = (
+    Rule(AlertKind.REMAINING_SHARE, 20),
+    Rule(AlertKind.REMAINING_NUMBER, 0),
+    Rule(AlertKind.PAYMENT_FAILED),
+    Rule(AlertKind.CARD_EXPIRING, 30),
+    Rule(AlertKind.EXECUTION_REFUSED),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +119,8 @@ async def seed_demo(services: Services, now: datetime, *, with_payments: bool = 
     if owner is None:
         staff = StaffActor(STAFF_ID, STAFF_NAME, StaffRole.ADMIN)
         await seed_customers(services, staff, now, with_payments=with_payments)
+        reason = "What every customer should hear"
+        await set_default_rules(services.database, staff, None, ALERT_RULES, reason, now)
     return Demo(
         organization_id=await _organization_id(services),
         key=await _key(services, now),
