@@ -44,7 +44,11 @@ class Cluster:
     """Sends each request to the node that holds its account, as the directory's map says."""
 
     def __init__(
-        self, database_url: str, directory: Directory, spent: Spent | None, alerts: Alerts | None
+        self,
+        database_url: str,
+        directory: Directory,
+        spent: Spent | None,
+        alerts: Alerts | None = None,
     ) -> None:
         self._database_url = database_url
         self._directory = directory
