@@ -6,13 +6,17 @@ import pytest
 
 from billing_app.billing.accounts.service import list_accounts
 from billing_app.billing.actors import Actor
+from billing_app.billing.alerts.delivery import deliver
+from billing_app.billing.alerts.raising import NewAlert, raise_alert
+from billing_app.billing.alerts.rules import Rule
+from billing_app.billing.alerts.service import count_unread, list_bell
 from billing_app.billing.errors import ConflictError, InvalidInputError, UserNotFoundError
 from billing_app.billing.staff.access.permissions import OwnAccountError
 from billing_app.billing.staff.audit.audit_reading import EntryQuery, list_entries
 from billing_app.billing.staff.repairs.memberships import ADD_MEMBER, NewMember
 from billing_app.billing.staff.repairs.repair import AlreadyInStateError, ChangedSinceError
 from billing_app.billing.staff.repairs.service import carry_out, review
-from billing_app.db.enums import Role, StaffRole
+from billing_app.db.enums import AlertKind, Role, StaffRole
 from billing_app.states.staff.audit_entries import entry_text
 from billing_app.states.staff.review_lines import review_lines
 from tests.conftest import server_environment
@@ -67,6 +71,22 @@ async def test_member_is_added_changed_and_undone(customer: Customer, staff: Sta
         "Undid an earlier action",
         "Undid an earlier action",
     ]
+
+
+async def test_who_is_no_member_any_more_sees_no_alerts(customer: Customer, staff: Staff) -> None:
+    billing, database = staff[StaffRole.BILLING], customer.services.database
+    ada = person(database.url)
+    added = await add(customer, billing, ada.email)
+    figures = {"threshold": 200, "executions_left": 120, "executions_total": 1000}
+    alert = NewAlert(
+        customer.holder.account_number, Rule(AlertKind.REMAINING_NUMBER, 200), "once", figures
+    )
+    async with database.transaction() as session:
+        assert await raise_alert(session, alert, now())
+    assert await deliver(database, None, now()) == 1
+    assert (len(await list_bell(database, ada)), await count_unread(database, ada)) == (1, 1)
+    await customer.undo(billing, added)
+    assert (await list_bell(database, ada), await count_unread(database, ada)) == ([], 0)
 
 
 async def test_who_cannot_be_added(customer: Customer, trial: Customer, staff: Staff) -> None:

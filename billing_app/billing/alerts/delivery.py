@@ -39,6 +39,9 @@ SELECT account_id, number, user_id FROM alert_deliveries
 WHERE channel = '{AlertChannel.MAIL}' AND sent_at IS NULL AND created_at BETWEEN :since AND :until
 ORDER BY created_at LIMIT {MAX_ACCOUNTS}
 """)  # noqa: S608
+WITHDRAW: Final = text(
+    "DELETE FROM alert_deliveries WHERE account_id = :account AND user_id = :user"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,12 @@ async def queue_unsent(database: Database, queue: AlertQueue, now: datetime) -> 
         for account_id, number, user_id in rows:
             await queue.alert(session, account_id, number, user_id, f"{now:%Y-%m-%dT%H}")
     return len(rows)
+
+
+async def withdraw(session: AsyncSession, account_id: int, user_id: str) -> None:
+    """Take the account's alerts from a person who has left it, mail that waits included."""
+    values = {"account": account_id, "user": user_id}
+    await (await session.connection()).execute(WITHDRAW, values)
 
 
 async def _deliver_of(

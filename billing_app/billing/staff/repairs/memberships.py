@@ -9,6 +9,7 @@ from sqlmodel import func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing.actors import StaffActor
+from billing_app.billing.alerts.delivery import withdraw
 from billing_app.billing.errors import (
     AccountNotFoundError,
     ConflictError,
@@ -125,6 +126,7 @@ async def undo(session: AsyncSession, request: RepairRequest[Any]) -> RepairResu
     role = entry.before["role"]
     if role is None:
         await session.delete(member)
+        await withdraw(session, account.id, entry.subject)
     else:
         member.role = role
         session.add(member)
