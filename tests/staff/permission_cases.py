@@ -18,7 +18,8 @@ from billing_app.billing.alerts.rules import Rule
 from billing_app.billing.staff.access import browser_sessions, members, portal_sessions, viewing
 from billing_app.billing.staff.access.permissions import RANKS, Action
 from billing_app.billing.staff.audit import account_history, audit_reading
-from billing_app.billing.staff.catalogue import alert_defaults, offers, publishing
+from billing_app.billing.staff.catalogue import alert_defaults, offer_pushes, offers, publishing
+from billing_app.billing.staff.catalogue.offer_files import FileOffer
 from billing_app.billing.staff.customers import account, customers, denials
 from billing_app.billing.staff.customers.search import CustomerFilter
 from billing_app.billing.staff.operations import (
@@ -66,6 +67,10 @@ class Case:
 
 def reads(call: Call) -> Case:
     return Case(Action.READ, call, changes=False)
+
+
+def new_offer() -> offer_pushes.OfferPush:
+    return offer_pushes.OfferPush(FileOffer(ids.new_id("new-"), FIELDS), None, {}, False, None)
 
 
 # Said here once more, so that a wrong role in the product fails.
@@ -267,6 +272,26 @@ CASES: dict[str, Case] = {
     ),
     "offers.read_offer": reads(
         lambda s, a: offers.read_offer(s.staff_services.database, a, s.draft, s.now)
+    ),
+    "offer_pushes.read_catalogue": reads(
+        lambda s, a: offer_pushes.read_catalogue(s.staff_services.database, a, s.now)
+    ),
+    "offer_pushes.plan_push": Case(
+        Action.EDIT_OFFER,
+        lambda s, a: offer_pushes.plan_push(
+            s.staff_services.database, a, [new_offer().offer], publish=False, now=s.now
+        ),
+        changes=False,
+    ),
+    "offer_pushes.apply_push": Case(
+        Action.EDIT_OFFER,
+        lambda s, a: offer_pushes.apply_push(
+            s.staff_services.database,
+            s.staff_services.provider,
+            a,
+            offer_pushes.Push([new_offer()], 0, [], 0),
+            **s.because,
+        ),
     ),
     "publishing.archive_offer": Case(
         Action.ARCHIVE_OFFER,
