@@ -9,6 +9,7 @@ import pytest
 
 from billing_app.db.enums import Scope, StaffRole
 from tests.api.bad_input.refusals import refused
+from tests.api.mailed_site import mailed_site, running_mailbox
 from tests.api.server import ApiServer
 from tests.conftest import PUBLIC
 from tests.databases import create_database
@@ -25,7 +26,6 @@ from tests.factories import (
     trial,
 )
 from tests.mailbox import Mailbox
-from tests.processes import free_port, start_command
 
 LOW = {"kind": "remaining_share", "value": 20}
 WAIT_SECONDS = 60.0
@@ -38,24 +38,14 @@ def url(server_url: str, database_template: str) -> str:
 
 @pytest.fixture(scope="module")
 def mailbox() -> Iterator[Mailbox]:
-    box = Mailbox(free_port())
-    box.start()
-    yield box
-    box.stop()
+    with running_mailbox() as box:
+        yield box
 
 
 @pytest.fixture(scope="module")
 def site(url: str, mailbox: Mailbox) -> Iterator[ApiServer]:
-    started = ApiServer(url)
-    started.environment |= mailbox.environment | {"PUBLIC_URL": started.url}
-    worker = start_command(started.environment, "worker")
-    try:
-        started.start()
+    with mailed_site(url, mailbox) as started:
         yield started
-    finally:
-        worker.terminate()
-        worker.communicate(timeout=20)
-        started.stop()
 
 
 @pytest.fixture(scope="module")

@@ -24,13 +24,13 @@ from billing_app.routes import (
     SIGN_IN,
     USER_CREATE,
 )
+from tests.api.mailed_site import mailed_site, running_mailbox
 from tests.api.server import ApiServer
 from tests.api.test_password_resets import MAILED, signed_in, status_of
 from tests.api.test_sign_in import PASSWORD, Browser, went_to
 from tests.databases import create_database
 from tests.factories import connect
 from tests.mailbox import Mailbox, link_in
-from tests.processes import free_port, start_command
 
 CONFIRMED = f"{CONFIRM_EMAIL}?said=confirmed"
 OVER = f"{CONFIRM_EMAIL}?error=email_link_expired"
@@ -38,10 +38,8 @@ OVER = f"{CONFIRM_EMAIL}?error=email_link_expired"
 
 @pytest.fixture(scope="module")
 def mailbox() -> Iterator[Mailbox]:
-    box = Mailbox(free_port())
-    box.start()
-    yield box
-    box.stop()
+    with running_mailbox() as box:
+        yield box
 
 
 @pytest.fixture(scope="module")
@@ -52,16 +50,8 @@ def url(server_url: str, database_template: str) -> str:
 @pytest.fixture(scope="module")
 def site(url: str, mailbox: Mailbox) -> Iterator[ApiServer]:
     """An API with mail, and its worker."""
-    started = ApiServer(url)
-    started.environment |= mailbox.environment | {"PUBLIC_URL": started.url}
-    worker = start_command(started.environment, "worker")
-    try:
-        started.start()
+    with mailed_site(url, mailbox) as started:
         yield started
-    finally:
-        worker.terminate()
-        worker.communicate(timeout=20)
-        started.stop()
 
 
 @pytest.fixture

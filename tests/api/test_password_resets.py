@@ -25,12 +25,12 @@ from billing_app.routes import (
     SIGN_IN,
     USER_CREATE,
 )
+from tests.api.mailed_site import mailed_site, running_mailbox
 from tests.api.server import ApiServer
 from tests.api.test_sign_in import PASSWORD, Browser, went_to
 from tests.databases import create_database
 from tests.factories import connect
 from tests.mailbox import Mailbox, link_in
-from tests.processes import free_port, start_command
 
 NEW_PASSWORD = "a better one than before"
 NO_ADDRESSES = (
@@ -58,10 +58,8 @@ OVER = f"{FORGOT_PASSWORD}?error=link_over"
 
 @pytest.fixture(scope="module")
 def mailbox() -> Iterator[Mailbox]:
-    box = Mailbox(free_port())
-    box.start()
-    yield box
-    box.stop()
+    with running_mailbox() as box:
+        yield box
 
 
 @pytest.fixture(scope="module")
@@ -72,16 +70,8 @@ def database(server_url: str, database_template: str) -> str:
 @pytest.fixture(scope="module")
 def site(database: str, mailbox: Mailbox) -> Iterator[ApiServer]:
     """An API with mail, and its worker."""
-    started = ApiServer(database)
-    started.environment |= mailbox.environment | {"PUBLIC_URL": started.url}
-    worker = start_command(started.environment, "worker")
-    try:
-        started.start()
+    with mailed_site(database, mailbox) as started:
         yield started
-    finally:
-        worker.terminate()
-        worker.communicate(timeout=20)
-        started.stop()
 
 
 @pytest.fixture

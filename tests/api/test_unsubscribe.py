@@ -10,11 +10,11 @@ import httpx
 import pytest
 
 from billing_app.routes import UNSUBSCRIBE, UNSUBSCRIBED
+from tests.api.mailed_site import mailed_site, running_mailbox
 from tests.api.server import ApiServer
 from tests.databases import create_database
 from tests.factories import connect, membership, organization, person
 from tests.mailbox import Mailbox
-from tests.processes import free_port, start_command
 from tests.raised_alerts import raise_left
 
 ONE_CLICK = {"List-Unsubscribe": "One-Click"}
@@ -24,10 +24,8 @@ ATTEMPTED_WITHIN_SECONDS = 60.0
 
 @pytest.fixture(scope="module")
 def mailbox() -> Iterator[Mailbox]:
-    box = Mailbox(free_port())
-    box.start()
-    yield box
-    box.stop()
+    with running_mailbox() as box:
+        yield box
 
 
 @pytest.fixture(scope="module")
@@ -38,16 +36,8 @@ def url(server_url: str, database_template: str) -> str:
 @pytest.fixture(scope="module")
 def site(url: str, mailbox: Mailbox) -> Iterator[ApiServer]:
     """An API with mail, and its worker."""
-    started = ApiServer(url)
-    started.environment |= mailbox.environment | {"PUBLIC_URL": started.url}
-    worker = start_command(started.environment, "worker")
-    try:
-        started.start()
+    with mailed_site(url, mailbox) as started:
         yield started
-    finally:
-        worker.terminate()
-        worker.communicate(timeout=20)
-        started.stop()
 
 
 class Owner:

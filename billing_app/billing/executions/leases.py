@@ -51,13 +51,13 @@ from billing_app.billing.executions.state import (
     AccountState,
     Changes,
     EventFields,
-    EventRow,
     LedgerState,
     Part,
     PlanBalance,
     ReservationState,
     Share,
     balance_of,
+    event_row,
     remaining_of,
 )
 from billing_app.db.enums import EventKind, ReservationStatus
@@ -264,21 +264,7 @@ def _add_past_event(
     number = account.next_number(max(changes.now_microseconds, (fields.refers_to or 0) + 1))
     day = occurred_at.date()
     for plan, executions in shares:
-        event = EventRow(
-            account.id,
-            number,
-            plan.sequence,
-            fields.kind,
-            executions,
-            plan.used,
-            left,
-            fields.workflow,
-            fields.user_id,
-            fields.idempotency_key,
-            fields.api_key_id,
-            fields.refers_to,
-            fields.reason,
-        )
+        event = event_row(account, number, plan, executions, fields, left)
         changes.leases.past_events.append((event, occurred_at))
         key = LineKey(fields.workflow, fields.user_id, day)
         changes.leases.past_used[account.id, key] += executions

@@ -310,6 +310,32 @@ class EventFields(msgspec.Struct, gc=False):
     reason: str = ""
 
 
+def event_row(
+    account: AccountState,
+    number: int,
+    plan: PlanBalance,
+    executions: int,
+    fields: EventFields,
+    left: int,
+) -> EventRow:
+    """The plan's row, once the plan has changed."""
+    return EventRow(
+        account.id,
+        number,
+        plan.sequence,
+        fields.kind,
+        executions,
+        plan.used,
+        left,
+        fields.workflow,
+        fields.user_id,
+        fields.idempotency_key,
+        fields.api_key_id,
+        fields.refers_to,
+        fields.reason,
+    )
+
+
 class Changes:
     """What a batch of decisions changes, as rows to be written in one transaction."""
 
@@ -336,23 +362,7 @@ class Changes:
         number is higher than that of what it refers to, even if the clock was set back."""
         number = account.next_number(max(self.now_microseconds, (fields.refers_to or 0) + 1))
         for plan, executions in shares:
-            self.events.append(
-                EventRow(
-                    account.id,
-                    number,
-                    plan.sequence,
-                    fields.kind,
-                    executions,
-                    plan.used,
-                    left,
-                    fields.workflow,
-                    fields.user_id,
-                    fields.idempotency_key,
-                    fields.api_key_id,
-                    fields.refers_to,
-                    fields.reason,
-                )
-            )
+            self.events.append(event_row(account, number, plan, executions, fields, left))
             usage_key = (account.id, fields.workflow, fields.user_id)
             if executions >= 0:
                 self.used[usage_key] += executions
