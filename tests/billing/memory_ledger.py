@@ -8,15 +8,14 @@ import msgspec
 from billing_app.billing import ids
 from billing_app.billing.errors import BillingError
 from billing_app.billing.executions.decide import decide
+from billing_app.billing.executions.event_rows import EventRow, Part
 from billing_app.billing.executions.requests import Accepted, CheckRequest, Decision, Request
 from billing_app.billing.executions.state import (
     AccountState,
     Changes,
-    EventRow,
     EventState,
     KnownAnswer,
     LedgerState,
-    Part,
     PlanBalance,
     ReservationState,
 )

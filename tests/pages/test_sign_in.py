@@ -162,7 +162,7 @@ def test_other_accounts_cannot_be_chosen(
     """The list of accounts is the service's answer; the browser's word counts for nothing."""
     page = open_page(open_context(session=trial_session), routes.DASHBOARD)
     page.get_by_role("button", name="Account: Ada Lovelace").click()
-    expect(page.get_by_role("menuitem")).to_have_text(["Ada Lovelace", "Details"])
+    expect(page.get_by_role("menuitem")).to_have_text(["Ada Lovelace", "Details", "Alerts"])
 
 
 def _base(page: Page) -> str:

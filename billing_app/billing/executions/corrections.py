@@ -11,6 +11,7 @@ from billing_app.billing.errors import (
     PlanUnknownError,
     RefundExceedsError,
 )
+from billing_app.billing.executions.event_rows import Part
 from billing_app.billing.executions.idempotency import natural_key, remember, replay
 from billing_app.billing.executions.requests import (
     Accepted,
@@ -31,7 +32,6 @@ from billing_app.billing.executions.state import (
     EventFields,
     EventState,
     LedgerState,
-    Part,
     PlanBalance,
     Share,
     balance_of,

@@ -7,13 +7,12 @@ window is over.
 from collections import defaultdict
 from collections.abc import Iterator
 from datetime import date, datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 from msgspec.structs import astuple
 
-if TYPE_CHECKING:
-    from billing_app.billing.executions.state import EventRow, Part
+from billing_app.billing.executions.event_rows import EventRow, Part
 
 
 class LineKey(NamedTuple):
@@ -46,7 +45,7 @@ class LeaseState(msgspec.Struct):
     workflow: str
     user_id: str
     idempotency_key: str
-    parts: "list[Part]" = []
+    parts: list[Part] = []
     lines: dict[LineKey, int] = {}
 
     @property

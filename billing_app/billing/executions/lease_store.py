@@ -3,9 +3,9 @@
 from collections.abc import Collection
 
 from billing_app.billing.executions.driver import Connection, columns
+from billing_app.billing.executions.event_rows import Part
 from billing_app.billing.executions.lease_state import LeaseChanges, LeaseState, LineKey
 from billing_app.billing.executions.requests import SettleLease
-from billing_app.billing.executions.state import Part
 from billing_app.billing.executions.statements import Statements
 
 # The columns of LEASES before the plan's part.

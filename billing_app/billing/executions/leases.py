@@ -20,6 +20,7 @@ from billing_app.billing.errors import (
     LeaseTokenInvalidError,
 )
 from billing_app.billing.executions import lease_tokens
+from billing_app.billing.executions.event_rows import Part
 from billing_app.billing.executions.lease_answers import (
     CountedLine,
     LeaseAnswer,
@@ -52,7 +53,6 @@ from billing_app.billing.executions.state import (
     Changes,
     EventFields,
     LedgerState,
-    Part,
     PlanBalance,
     ReservationState,
     Share,

@@ -9,6 +9,7 @@ from billing_app.billing.errors import (
     ReservationNotFoundError,
     ReservationSettledError,
 )
+from billing_app.billing.executions.event_rows import Part
 from billing_app.billing.executions.idempotency import natural_key, remember
 from billing_app.billing.executions.requests import (
     Accepted,
@@ -29,7 +30,6 @@ from billing_app.billing.executions.state import (
     Changes,
     EventFields,
     LedgerState,
-    Part,
     PlanBalance,
     ReservationState,
     Share,

@@ -8,6 +8,7 @@ import msgspec
 
 from billing_app.billing.alerts.rules import Crossing, Watched
 from billing_app.billing.errors import BillingError
+from billing_app.billing.executions.event_rows import EventRow, Part
 from billing_app.billing.executions.lease_state import LeaseChanges, LeaseState
 from billing_app.billing.executions.requests import Caller
 from billing_app.billing.executions.reservation_rows import (
@@ -204,13 +205,6 @@ class KnownAnswer(msgspec.Struct, gc=False):
     answer: bytes
 
 
-class Part(msgspec.Struct, gc=False):
-    """Executions of one plan: held by a reservation, or used by an event and not refunded."""
-
-    plan_sequence: int
-    executions: int
-
-
 class ReservationState(msgspec.Struct):
     account_id: int
     number: int
@@ -271,24 +265,6 @@ class DenialKey(NamedTuple):
     workflow: str
     user_id: str
     reason: DenialReason
-
-
-class EventRow(msgspec.Struct, gc=False):
-    """Columns of `execution_events` in insert order; `occurred_at` is the batch's time."""
-
-    account_id: int
-    number: int
-    plan_sequence: int
-    kind: EventKind
-    executions: int
-    plan_used_after: int
-    remaining_after: int
-    workflow: str
-    user_id: str
-    idempotency_key: str
-    api_key_id: int | None
-    refers_to: int | None
-    reason: str
 
 
 class KeyRow(msgspec.Struct, gc=False):

@@ -13,6 +13,7 @@ from billing_app.billing.executions.crossings import watch_accounts
 from billing_app.billing.executions.decide import decide
 from billing_app.billing.executions.directory import Directory, Targets
 from billing_app.billing.executions.driver import Connection, Row, array, columns
+from billing_app.billing.executions.event_rows import Part
 from billing_app.billing.executions.idempotency import client_key, natural_key
 from billing_app.billing.executions.kept_events import kept_numbers
 from billing_app.billing.executions.lease_store import read_leases
@@ -33,7 +34,6 @@ from billing_app.billing.executions.state import (
     EventState,
     KnownAnswer,
     LedgerState,
-    Part,
     PlanBalance,
     ReservationState,
 )

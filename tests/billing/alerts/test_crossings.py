@@ -20,8 +20,9 @@ from billing_app.billing.alerts.rules import (
     is_met,
 )
 from billing_app.billing.executions.decide import decide
+from billing_app.billing.executions.event_rows import Part
 from billing_app.billing.executions.requests import Mode, Refund, Request
-from billing_app.billing.executions.state import AccountState, EventState, LedgerState, Part
+from billing_app.billing.executions.state import AccountState, EventState, LedgerState
 from billing_app.billing.executions.verification import verify
 from billing_app.billing.plans.inserting import insert_plan
 from billing_app.db.enums import AlertKind, PlanSource, PlanType

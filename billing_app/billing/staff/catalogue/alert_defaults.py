@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
+from sqlalchemy import text
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -15,6 +17,9 @@ from billing_app.billing.staff.access.permissions import Action, require
 from billing_app.billing.staff.audit.audit_writing import AuditRecord, clean_reason, record
 from billing_app.db.engine import Database
 from billing_app.db.tables import DefaultAlertRules, Offer
+
+# Two who set the first rules of an offer find no row to lock.
+LOCK: Final = text("LOCK TABLE default_alert_rules IN SHARE ROW EXCLUSIVE MODE")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +60,9 @@ async def set_default_rules(
     staff, reason = require(actor, Action.EDIT_ALERT_RULES), clean_reason(reason)
     checked = None if rules is None else as_rows(check_rules(rules))
     async with database.transaction() as session:
+        await (await session.connection()).execute(LOCK)
         offer_id = EVERY_OFFER if offer is None else await _offer_id(session, offer)
-        row = await session.get(DefaultAlertRules, offer_id, with_for_update=True)
+        row = await session.get(DefaultAlertRules, offer_id)
         audit = AuditRecord(
             Action.EDIT_ALERT_RULES,
             reason,
