@@ -48,6 +48,8 @@ MAX_TOKEN: Final = 255
 Identifier = Annotated[str, Field(min_length=1, max_length=255, pattern=NO_CONTROL)]
 Label = Annotated[str, Field(max_length=255, pattern=NO_CONTROL)]
 Executions = Annotated[int, Field(ge=1, le=MAX_EXECUTIONS)]
+# A lease that is renewed for a day holds more in all than at any one time.
+MAX_TOTAL: Final = 10**12
 Seconds = Annotated[int, Field(ge=MIN_SECONDS, le=MAX_SECONDS)]
 LeaseId = Annotated[str, Path(pattern=NO_CONTROL)]
 Key = Annotated[
@@ -85,7 +87,7 @@ class Total(JsonBody):
     day: Annotated[
         date, Field(strict=False, description="The UTC day, within the lease's life, not ahead")
     ]
-    executions: Executions
+    executions: Annotated[int, Field(ge=1, le=MAX_TOTAL)]
 
 
 class Renew(JsonBody):

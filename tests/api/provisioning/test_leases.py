@@ -17,7 +17,10 @@ from tests.conftest import PUBLIC
 from tests.factories import Holder, api_key, connect, organization, staff_key
 
 LEASES = "/billing/leases"
-TODAY = datetime.now(UTC).date().isoformat
+
+
+def today() -> str:
+    return datetime.now(UTC).date().isoformat()
 
 
 def open_lease(
@@ -29,7 +32,7 @@ def open_lease(
 
 
 def settle(client: httpx.Client, lease: Any, executions: int = 0, **body: Any) -> httpx.Response:
-    totals = [{"workflow": "triage", "day": TODAY(), "executions": executions}]
+    totals = [{"workflow": "triage", "day": today(), "executions": executions}]
     body = {"token": lease["token"], "totals": totals if executions else []} | body
     return client.post(f"{LEASES}/{lease['lease']['id']}/settle", json=body)
 
@@ -67,6 +70,17 @@ def test_a_lease_from_opening_to_closing(product: httpx.Client, own: Holder) -> 
     }
 
 
+def test_a_renewed_lease_counts_more_than_it_holds_at_once(
+    product: httpx.Client, api_database_url: str
+) -> None:
+    million, holder = 1_000_000, organization(api_database_url, 3_000_000)
+    lease = open_lease(product, holder.organization_id, executions=million).json()
+    answer = settle(product, lease, million, renew={"executions": million}, sequence=1).json()
+    assert answer["executions_renewed"] == million
+    answer = settle(product, lease, million + 500_000, close=True, sequence=2).json()
+    assert (answer["executions"], answer["executions_released"]) == (500_000, 500_000)
+
+
 def test_lists_page_by_cursor(product: httpx.Client, own: Holder) -> None:
     made = [open_lease(product, own.organization_id, executions=1).json() for _ in range(3)]
     found: list[str] = []
@@ -92,12 +106,12 @@ def test_what_is_refused(product: httpx.Client, own: Holder) -> None:
     refused(open_lease(product, PUBLIC), 422, "invalid_input")
     lease = open_lease(product, name).json()
     for line in (
-        {"day": TODAY(), "executions": -1},
-        {"day": TODAY(), "executions": 0},
+        {"day": today(), "executions": -1},
+        {"day": today(), "executions": 0},
         {"day": "yesterday", "executions": 1},
         {"day": "2020-01-01", "executions": 1},
-        {"day": TODAY(), "executions": 1, "more": 1},
-        {"day": TODAY(), "executions": 1, "workflow": "a\nb"},
+        {"day": today(), "executions": 1, "more": 1},
+        {"day": today(), "executions": 1, "workflow": "a\nb"},
     ):
         refused(settle(product, lease, totals=[line]), 422, "invalid_input")
     both = settle(product, lease, renew={"executions": 5}, close=True)
