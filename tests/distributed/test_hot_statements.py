@@ -5,8 +5,10 @@ import re
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import pytest
 
 from billing_app.billing.errors import BillingError
@@ -19,10 +21,12 @@ from billing_app.billing.executions.requests import (
     Mode,
     Refund,
     Release,
+    Renewal,
 )
 from billing_app.billing.executions.service import Executions
 from billing_app.billing.executions.shards import Node
 from billing_app.db.distribution import DISTRIBUTED
+from tests.billing.leasing import lease_request, settlement, total
 from tests.distributed.counted_load import consume, holders_of_all_shards, service
 from tests.factories import PLATFORM, PLATFORM_SERVICE, Holder, check_request, connect
 
@@ -186,6 +190,14 @@ async def _everything(executions: Executions, url: str, holders: list[Holder]) -
     refunds = [Refund(account, number, 1, "", "", PLATFORM) for account, number in used]
     settled = await decide(*commits, *releases, *refunds)
     assert all(isinstance(decision, Accepted) for decision in settled)
+    opened = await decide(*[lease_request(h, 3) for h in holders])
+    leases = [msgspec.json.decode(each.answer) for each in opened if isinstance(each, Accepted)]
+    assert len(leases) == len(holders)
+    today, renewal = datetime.now(UTC).date(), Renewal(3, 3_600)
+    reports = [settlement(lease, total(2, today), renewal=renewal) for lease in leases]
+    closings = [settlement(lease, total(3, today), closes=True, sequence=1) for lease in leases]
+    for each in (reports, closings):
+        assert all(isinstance(decision, Accepted) for decision in await decide(*each))
     # The last execution of a plan ends it; then the newest one that has ended explains a denial.
     with connect(url) as connection:
         connection.execute("UPDATE plans SET executions = used + held + 1")
