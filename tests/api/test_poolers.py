@@ -4,6 +4,7 @@ does."""
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -43,15 +44,28 @@ def pooler(database_url: str, directory: Path, mode: str, ignored: str) -> Itera
     )
     command = [program, str(directory / "pgbouncer.ini")]
     if os.geteuid() == 0:  # which it refuses to run as
-        (socket,) = Path(str(target["host"])).glob(".s.PGSQL.*[0-9]")
-        command[1:1] = ["-u", socket.owner()]
-        _let_read(directory, socket.stat().st_uid)
+        (path,) = Path(str(target["host"])).glob(".s.PGSQL.*[0-9]")
+        command[1:1] = ["-u", path.owner()]
+        _let_read(directory, path.stat().st_uid)
     process = subprocess.Popen(command, stderr=subprocess.PIPE)
     try:
+        _wait_until_listening(process, port)
         yield f"postgresql://{target['user']}@127.0.0.1:{port}/{target['dbname']}"
     finally:
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=20)
+
+
+def _wait_until_listening(process: subprocess.Popen[bytes], port: int) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            assert process.poll() is None and time.monotonic() < deadline, "PgBouncer did not start"
+            time.sleep(0.05)
+        else:
+            return
 
 
 def _let_read(directory: Path, user_id: int) -> None:

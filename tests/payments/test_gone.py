@@ -73,7 +73,7 @@ async def test_overdue_invoice_that_was_paid_at_stripe_refuses_nothing(
     """Its events were lost."""
     await harness.subscribed("starter")
     harness.use_card("pm_card_chargeCustomerFail")
-    harness.skip(31 * DAY)
+    harness.skip(32 * DAY)
     await harness.deliver()
     harness.use_card("pm_card_visa")
     harness.client.v1.invoices.pay(str(harness.invoices()[-1].id))

@@ -83,7 +83,7 @@ async def test_who_is_no_member_any_more_sees_no_alerts(customer: Customer, staf
     )
     async with database.transaction() as session:
         assert await raise_alert(session, alert, now())
-    assert await deliver(database, None, now()) == 1
+    assert await deliver(database, None, now()) >= 1  # those of other tests too
     assert (len(await list_bell(database, ada)), await count_unread(database, ada)) == (1, 1)
     await customer.undo(billing, added)
     assert (await list_bell(database, ada), await count_unread(database, ada)) == ([], 0)
