@@ -62,7 +62,8 @@ def _wait_until_listening(process: subprocess.Popen[bytes], port: int) -> None:
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()
         except OSError:
-            assert process.poll() is None and time.monotonic() < deadline, "PgBouncer did not start"
+            assert process.poll() is None, "PgBouncer ended"
+            assert time.monotonic() < deadline, "PgBouncer did not start"
             time.sleep(0.05)
         else:
             return
