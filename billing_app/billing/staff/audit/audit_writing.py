@@ -29,6 +29,9 @@ class CustomerAction(StrEnum):
     CHANGE_EMAIL = "change_email"
     CHANGE_BILLING_NAME = "change_billing_name"
     CHANGE_BILLING_EMAIL = "change_billing_email"
+    MAKE_KEY = "make_key"
+    ROTATE_KEY = "rotate_key"
+    REVOKE_KEY = "revoke_key"
 
 
 class SystemAction(StrEnum):
