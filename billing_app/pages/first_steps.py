@@ -118,6 +118,8 @@ def _key_step(has_key: rx.Var[bool]) -> rx.Component:
 def _step(number: str, title: rx.Component | str, *body: rx.Component) -> rx.Component:
     return rx.el.li(
         rx.el.span(number, class_name="first-step-number", aria_hidden="true"),
-        rx.el.div(rx.el.h3(title, class_name="first-step-title"), *body, class_name="first-step-body"),
+        rx.el.div(
+            rx.el.h3(title, class_name="first-step-title"), *body, class_name="first-step-body"
+        ),
         class_name="first-step",
     )
