@@ -44,6 +44,7 @@ FINDING_SCOPES = READING_SCOPES | {
     Scope.ALERTS,
 }
 MAX_KEPT = 100_000
+PUBLIC_NAME = "Public"
 
 # Built once: building one takes as long as running it.
 _OF_ORGANIZATION = select(Account).where(
@@ -226,11 +227,11 @@ class AccountFinder:
 async def ensure_public_organization(database: Database, organization_id: str) -> None:
     """Create the organization whose users get trials, unless it exists."""
     statement = text(
-        "INSERT INTO organizations (id, name, created_at) VALUES (:id, 'Public', now())"
+        "INSERT INTO organizations (id, name, created_at) VALUES (:id, :name, now())"
         " ON CONFLICT DO NOTHING"
     )
     async with database.transaction() as session:
-        await session.exec(statement, params={"id": organization_id})  # pyright: ignore[reportCallIssue, reportArgumentType]
+        await session.exec(statement, params={"id": organization_id, "name": PUBLIC_NAME})  # pyright: ignore[reportCallIssue, reportArgumentType]
 
 
 async def create_organization(
