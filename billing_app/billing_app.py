@@ -113,7 +113,7 @@ PAGES = (
     (
         unsubscribe,
         routes.UNSUBSCRIBED,
-        "Alerts by email",
+        "Unsubscribe",
         AuthFormState.load_unsubscribe_link,
     ),
     (

@@ -23,7 +23,6 @@ KINDS = (
     "plan_resumed",
     "plan_ended",
     "top_up_stopped",
-    "support",
     "key_expiring",
 )
 

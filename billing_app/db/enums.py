@@ -214,7 +214,6 @@ class NoticeKind(StrEnum):
     PLAN_RESUMED = "plan_resumed"
     PLAN_ENDED = "plan_ended"
     TOP_UP_STOPPED = "top_up_stopped"
-    SUPPORT = "support"
     KEY_EXPIRING = "key_expiring"
 
 
@@ -227,7 +226,6 @@ class MailTopic(StrEnum):
     RENEWALS = "renewal_coming"
     PLAN_CHANGES = "plan_changes"
     TOP_UPS = "top_ups"
-    SUPPORT = "support"
     KEYS = "keys"
 
 

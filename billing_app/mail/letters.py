@@ -12,7 +12,7 @@ from billing_app.billing.mail import PRODUCT, Letter
 FONT: Final = "-apple-system,BlinkMacSystemFont,'Segoe UI',Roboto,Helvetica,Arial,sans-serif"
 TABLE: Final = 'role="presentation" cellpadding="0" cellspacing="0" border="0"'
 PARAGRAPH: Final = (
-    '<p class="soft" style="margin:12px 0 0;font-size:15px;line-height:1.55;color:#43464f">{}</p>'
+    '<p class="soft" style="margin:{}px 0 0;font-size:15px;line-height:1.55;color:#43464f">{}</p>'
 )
 # Keeps mail clients from filling the preview up with what follows it.
 PREHEADER: Final = (
@@ -102,10 +102,10 @@ def html_of(letter: Letter, *, unsubscribe_url: str = "") -> str:
 
 
 def _body(letter: Letter) -> list[str]:
-    parts = [PARAGRAPH.format(escape(text)) for text in letter.paragraphs]
+    parts = [PARAGRAPH.format(12, escape(text)) for text in letter.paragraphs]
     if letter.rows:
         rows = (ROW.format(escape(name), escape(value)) for name, value in letter.rows)
         parts.append(ROWS.format("".join(rows)))
     if letter.button:
         parts.append(BUTTON.format(escape(letter.url), escape(letter.button)))
-    return parts + [PARAGRAPH.format(escape(text)) for text in letter.notes]
+    return parts + [PARAGRAPH.format(20, escape(text)) for text in letter.notes]

@@ -188,7 +188,7 @@ def welcome_letter(site: str, link: str) -> Letter:
     return Letter(
         headline=f"Welcome to {PRODUCT}",
         paragraphs=(
-            f"Your account at {site} is ready, and your trial has begun.",
+            f"Your account at {site} is ready.",
             (
                 "Please confirm that this is your email address, so that what we write about your"
                 " plan, your payments and your sign-in reaches you."

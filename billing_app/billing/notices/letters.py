@@ -43,7 +43,7 @@ def _payment_failed(figures: Figures, site: str) -> Letter:
         headline=f"Payment of {_amount(figures)} failed",
         paragraphs=(
             f"We tried to charge {_amount(figures)}{_for(figures)}, and the payment failed.{stops}",
-            "Pay the invoice, or update the card: then it is charged again by itself.",
+            "You can pay the invoice now, with another card too.",
         ),
         rows=(("Amount due", _amount(figures)), ("Attempt", str(figures["attempt"]))),
         button="Pay the invoice" if figures["page_url"] else "See payment",
@@ -55,11 +55,8 @@ def _suspended(figures: Figures, site: str) -> Letter:
     return Letter(
         headline=f"{figures['plan']} has stopped: a payment is overdue",
         paragraphs=(
-            (
-                "New executions are refused until the invoice is paid. Runs that had begun go on to"
-                " their end."
-            ),
-            "Once it is paid, the plan continues with the executions that are left.",
+            f"Until the invoice is paid, no new executions are taken from {figures['plan']}.",
+            "Runs that had begun finish, and other plans that you have go on.",
         ),
         button="Pay now",
         url=f"{site}{OVERVIEW}",
@@ -115,7 +112,7 @@ def _resumed(figures: Figures, site: str) -> Letter:
 
 
 def _ended(figures: Figures, site: str) -> Letter:
-    text = "The subscription has ended and does not renew. Packs and other plans stay yours."
+    text = "The subscription has ended and does not renew. Other plans that you have go on."
     return _about_plan(f"{figures['plan']} has ended", (text,), site)
 
 
@@ -128,15 +125,6 @@ def _top_up_stopped(figures: Figures, site: str) -> Letter:
         ),
         button="See automatic top-ups",
         url=f"{site}{OVERVIEW}#spending",
-    )
-
-
-def _support(figures: Figures, site: str) -> Letter:
-    return Letter(
-        headline=figures["what"],
-        paragraphs=(f"Support did this on your account. The reason: {figures['reason']}",),
-        button="See your account",
-        url=f"{site}{OVERVIEW}",
     )
 
 
@@ -187,6 +175,5 @@ _WORDS: Final[Mapping[NoticeKind, Words]] = {
     NoticeKind.PLAN_RESUMED: _resumed,
     NoticeKind.PLAN_ENDED: _ended,
     NoticeKind.TOP_UP_STOPPED: _top_up_stopped,
-    NoticeKind.SUPPORT: _support,
     NoticeKind.KEY_EXPIRING: _key_expiring,
 }

@@ -17,6 +17,5 @@ TOPIC_OF: Final[Mapping[NoticeKind, MailTopic]] = {
     NoticeKind.PLAN_RESUMED: MailTopic.PLAN_CHANGES,
     NoticeKind.PLAN_ENDED: MailTopic.PLAN_CHANGES,
     NoticeKind.TOP_UP_STOPPED: MailTopic.TOP_UPS,
-    NoticeKind.SUPPORT: MailTopic.SUPPORT,
     NoticeKind.KEY_EXPIRING: MailTopic.KEYS,
 }

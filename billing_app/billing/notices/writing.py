@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 from sqlalchemy.dialects.postgresql import insert
+from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing.notices.recipients import recipients_of
@@ -41,5 +42,5 @@ async def write(session: AsyncSession, account: Account, notice: NewNotice, now:
     ]
     if not rows:
         return 0
-    statement = insert(Notice).values(rows).on_conflict_do_nothing()
-    return (await (await session.connection()).execute(statement)).rowcount
+    statement = insert(Notice).values(rows).on_conflict_do_nothing().returning(col(Notice.user_id))
+    return len((await (await session.connection()).execute(statement)).all())
