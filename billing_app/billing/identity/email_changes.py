@@ -6,6 +6,7 @@ person's address, and nobody learns whether somebody else has the new one.
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from sqlalchemy import and_
 from sqlalchemy.exc import IntegrityError
@@ -36,6 +37,8 @@ from billing_app.billing.mail import Letter, Mailer, MailQueue, required_mail
 from billing_app.billing.staff.audit.audit_writing import CustomerAction, CustomerChange, record_own
 from billing_app.db.engine import Database
 from billing_app.db.tables import Account, EmailChange, PasswordReset, Session, User
+
+CHANGED_SUBJECT: Final = "Your email address was changed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +202,7 @@ async def confirm(
 async def mail_change(mailer: Mailer, *, email: str, site: str, changed_at: datetime) -> None:
     """Tell the old address. Raises what `mailer` raises."""
     letter = Letter(
-        headline="Your email address was changed",
+        headline=CHANGED_SUBJECT,
         paragraphs=(
             (
                 f"The email address of your account at {site} was changed on"
