@@ -30,16 +30,11 @@ FRAME_POLICY: Final = (
 router = APIRouter(include_in_schema=False)
 
 
-class NoSuchMailError(NotFoundError):
-    code = "mail_not_found"
-    title = "There is no such mail"
-
-
 def demo_directory(services: ServicesNow) -> Path:
-    """Raises NoSuchMailError outside of the demo, and where mail is really sent."""
+    """Raises NotFoundError outside of the demo, and where mail is really sent."""
     settings = services.settings
     if not settings.billing_demo or settings.smtp_host or settings.mail_directory is None:
-        raise NoSuchMailError
+        raise NotFoundError
     return settings.mail_directory
 
 
@@ -59,10 +54,10 @@ async def show_mails(directory: Directory, mail: str = "") -> HTMLResponse:
 
 @router.get(DEMO_MAIL + "/{mail_id}")
 async def show_html(directory: Directory, mail_id: str) -> HTMLResponse:
-    """The HTML of a mail, for the frame. Raises NoSuchMailError."""
+    """The HTML of a mail, for the frame. Raises NotFoundError."""
     found = await asyncio.to_thread(read_mail, directory, mail_id)
     if found is None:
-        raise NoSuchMailError
+        raise NotFoundError
     html = found.html.replace("<head>", '<head>\n<base target="_blank">', 1)
     return HTMLResponse(html, headers={"content-security-policy": FRAME_POLICY})
 
