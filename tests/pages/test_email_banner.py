@@ -16,27 +16,23 @@ from tests.pages.test_members import attack
 ASKED = "Confirm your email address"
 
 
-def unconfirmed(open_context: OpenContext, app: RunningApp) -> Customer:
-    """As whoever signed up where mail is sent."""
+def unconfirmed(open_context: OpenContext, app: RunningApp) -> tuple[Customer, Page]:
+    """As whoever signed up where mail is sent, in a tab that they open then."""
     customer = new_customer(open_context, app)
     with connect(app.database_url) as connection:
         connection.execute(
             "UPDATE users SET confirmation_asked_at = now() WHERE id = %s", [customer.user_id]
         )
-    customer.page.goto(routes.USAGE)
-    return customer
-
-
-def banner(page: Page) -> Page:
+    page = customer.context.new_page()
+    page.goto(routes.USAGE)
     expect(page.get_by_role("region", name="Email address")).to_contain_text(ASKED)
-    return page
+    return customer, page
 
 
 def test_banner_sends_the_link_again_and_goes_once_it_is_used(
     open_context: OpenContext, running_app: RunningApp, mailbox: Mailbox
 ) -> None:
-    customer = unconfirmed(open_context, running_app)
-    page = banner(customer.page)
+    customer, page = unconfirmed(open_context, running_app)
     expect(page.get_by_text(f"Open the link that we emailed to {customer.email}.")).to_be_visible()
     assert faults(page, "email-banner") == []
     page.get_by_role("button", name="Send again").click()
@@ -55,8 +51,7 @@ def test_banner_sends_the_link_again_and_goes_once_it_is_used(
 def test_links_of_the_banner_are_limited(
     open_context: OpenContext, running_app: RunningApp, mailbox: Mailbox
 ) -> None:
-    customer = unconfirmed(open_context, running_app)
-    page = banner(customer.page)
+    customer, page = unconfirmed(open_context, running_app)
     for count in range(1, 6):
         page.get_by_role("button", name="Send again").click()
         mailbox.wait_for(customer.email, WELCOME_SUBJECT, count=count)
