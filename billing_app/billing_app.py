@@ -122,7 +122,7 @@ PAGES = (
     (
         unsubscribe,
         routes.UNSUBSCRIBED,
-        "Alerts by email",
+        "Unsubscribe",
         AuthFormState.load_unsubscribe_link,
     ),
     (

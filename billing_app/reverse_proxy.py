@@ -14,6 +14,7 @@ from billing_app import routes
 from billing_app.api.security_headers import strict_transport
 from billing_app.draining import closing, draining
 from billing_app.page_headers import with_page_headers
+from billing_app.settings import load_settings
 from billing_app.socket_limits import SocketLimits
 
 # The build's file for pages with a name in their path; the browser routes by itself.
@@ -48,7 +49,7 @@ class ReverseProxy:
             await self._sockets(scope, receive, send)
         elif scope["type"] != "http":
             await self._pages(scope, receive, send)
-        elif routes.is_api(scope["path"]):
+        elif _is_api(scope["path"]):
             await self._api(scope, receive, send)
         elif _needs_session(scope["path"]) and not _has_session_cookie(scope):
             await _redirect_to_sign_in(scope, send)
@@ -57,6 +58,10 @@ class ReverseProxy:
                 send = closing(send)
             send = with_page_headers(scope["path"], send)
             await self._pages(_built_path(scope), receive, send)
+
+
+def _is_api(path: str) -> bool:
+    return routes.is_api(path) or (routes.is_demo_mail(path) and load_settings().billing_demo)
 
 
 def _needs_session(path: str) -> bool:

@@ -16,6 +16,7 @@ KEYS: Final = "/keys"
 WEBHOOKS_PAGE: Final = "/webhooks"
 UNSUBSCRIBED: Final = "/unsubscribe"
 CONFIRM_EMAIL: Final = "/confirm-email"
+DEMO_MAIL: Final = "/demo/mail"  # Only in the demo; the API serves it.
 NOT_FOUND: Final = "404"  # Reflex's name for the page of an unknown address
 
 STAFF: Final = "/staff"
@@ -104,6 +105,11 @@ def staff_customer(account_id: str) -> str:
 def staff_offer(code: str) -> str:
     """The console's page of an offer."""
     return f"{STAFF_OFFERS}/{code}"
+
+
+def is_demo_mail(path: str) -> bool:
+    """Whether a path shows the demo's mail, where this is the demo."""
+    return path == DEMO_MAIL or path.startswith(f"{DEMO_MAIL}/")
 
 
 def is_api(path: str) -> bool:

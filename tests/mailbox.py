@@ -65,6 +65,13 @@ class Mailbox:
 
 def link_in(message: EmailMessage) -> str:
     """Where the mail leads: to choose a new password, or to confirm an address."""
-    found = LINK.search(message.get_content())
-    assert found is not None, message.get_content()
+    found = LINK.search(text_of(message))
+    assert found is not None, text_of(message)
     return found[0]
+
+
+def text_of(message: EmailMessage) -> str:
+    """Its text, without the HTML."""
+    plain = message.get_body(("plain",))
+    assert plain is not None
+    return plain.get_content()

@@ -10,6 +10,7 @@ from billing_app.api import (
     account_history,
     alerts,
     body_limit,
+    demo_mail,
     docs,
     email_links,
     errors,
@@ -67,7 +68,7 @@ def create_app() -> "request_limits.RequestLimits":
     paying = (subscriptions, overage, top_ups, webhooks)
     provisioning = (organizations, users, granted_plans, portal_links)
     signing_in = (sign_in, password_resets, email_links)
-    telling = (webhook_endpoints, alerts, unsubscribe)
+    telling = (webhook_endpoints, alerts, unsubscribe, demo_mail)
     for module in (*reading, *paying, *provisioning, *telling, *signing_in, *staff.modules):
         api.include_router(module.router)
     errors.install(api)

@@ -33,6 +33,7 @@ from billing_app.billing.identity.known_browsers import is_known
 from billing_app.billing.identity.rate_limits import Counted
 from billing_app.billing.identity.sessions import SignedIn
 from billing_app.composition import Services
+from billing_app.jobs.mail import get_mail_queue
 from billing_app.routes import (
     BROWSER_COOKIE,
     DASHBOARD,
@@ -89,6 +90,7 @@ async def sign_up(
             name=name,
             terms=services.terms,
             now=now,
+            mail_queue=get_mail_queue(),
         )
         signed_in = await _sign_in(request, services, email, password, now)
     except TooManyAttemptsError as error:

@@ -1,4 +1,4 @@
-"""Unsubscribes from alerts by mail with one click (RFC 8058), without a sign-in.
+"""Unsubscribes from alerts and account mail with one click (RFC 8058), without a sign-in.
 
 Opening the link changes nothing: mail scanners open links, too. Mail clients post to it, and so
 does the button of the page that it opens.
@@ -42,7 +42,7 @@ async def open_link(token: str, services: ServicesNow) -> RedirectResponse:
 async def unsubscribe(
     token: str, services: ServicesNow, now: Now, sent_from: Text = ""
 ) -> Response:
-    """Stop all alerts by mail to the person whom the token names. A mail client gets no redirect,
+    """Stop all mail to the token's person that is not required. A mail client gets no redirect,
     because it would not follow one."""
     is_ours = await preferences.unsubscribe(services.database, token, now)
     if sent_from != FROM_PAGE:

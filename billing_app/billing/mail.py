@@ -1,23 +1,36 @@
 """Mail that the billing service sends, and the interfaces that it is sent through."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Protocol
+from typing import Final, Protocol
 
 from sqlmodel.ext.asyncio.session import AsyncSession
+
+PRODUCT: Final = "Billing"
 
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """What a mail with an HTML part says: a headline, paragraphs, a button that leads to `url`,
-    small print, and a link below it, as (words, address)."""
+    """What a mail says: a headline, paragraphs, `rows` of names and values, a button that leads to
+    `url`, `notes` below it, small print, and a link below that, as (words, address).
+
+    Without a button there is no link. `preheader`: what a list of mails shows beside the subject;
+    "": the first paragraph.
+    """
 
     headline: str
     paragraphs: tuple[str, ...]
-    button: str
-    url: str
+    button: str = ""
+    url: str = ""
     small_print: str = ""
     small_link: tuple[str, str] | None = None
+    rows: tuple[tuple[str, str], ...] = ()
+    notes: tuple[str, ...] = ()
+    preheader: str = ""
+
+    @property
+    def preview(self) -> str:
+        return self.preheader or next(iter(self.paragraphs), "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +47,21 @@ class Mail:
 
 def letter_mail(to: str, subject: str, letter: Letter, *, unsubscribe_url: str = "") -> Mail:
     """Its text says what its HTML says."""
-    action = f"{letter.button}:\n{letter.url}"
+    action = f"{letter.button}:\n{letter.url}" if letter.button else ""
+    rows = "\n".join(f"{name}: {value}" for name, value in letter.rows)
     unsubscribe = f"Unsubscribe: {unsubscribe_url}" if unsubscribe_url else ""
     more = ": ".join(letter.small_link or ())
     foot = "\n".join(part for part in (letter.small_print, more, unsubscribe) if part)
-    parts = (letter.headline, *letter.paragraphs, action, foot)
+    parts = (letter.headline, *letter.paragraphs, rows, action, *letter.notes, foot)
     text = "\n\n".join(part for part in parts if part)
     return Mail(to, subject, f"{text}\n", letter, unsubscribe_url)
+
+
+def required_mail(to: str, subject: str, letter: Letter, *, site: str) -> Mail:
+    """About somebody's sign-in or their money: nobody can unsubscribe from it. `site` is the public
+    URL."""
+    reason = f"Sent to {to} because it is used at {site}. This email cannot be turned off."
+    return letter_mail(to, subject, replace(letter, small_print=letter.small_print or reason))
 
 
 class Mailer(Protocol):
@@ -67,6 +88,11 @@ class MailQueue(Protocol):
         """A link that confirms a new address (EmailChange). Raises when mail cannot be sent."""
         ...
 
+    async def welcome(self, session: AsyncSession, change_id: str) -> None:
+        """A link that confirms the address of somebody who signed up (EmailChange). The sign-up
+        stands even when sending fails."""
+        ...
+
     async def email_changed(
         self, session: AsyncSession, old_email: str, changed_at: datetime
     ) -> None:
@@ -79,6 +105,16 @@ class DecisionQueue(Protocol):
 
     async def bank_decision(self, session: AsyncSession, account_id: int, invoice_id: str) -> None:
         """What a bank decided on the debit of an invoice. Raises when mail cannot be sent."""
+        ...
+
+
+class NoticeQueue(Protocol):
+    """Queues mail about accounts in the transaction of `session`."""
+
+    async def notice(
+        self, session: AsyncSession, account_id: int, key: str, user_id: str, again: str = ""
+    ) -> None:
+        """A notice for a person, once for each `again`. Raises when mail cannot be sent."""
         ...
 
 

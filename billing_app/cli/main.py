@@ -25,6 +25,7 @@ from billing_app.cli.running import (
 )
 from billing_app.composition import Services
 from billing_app.db import distribution, migrations, poolers
+from billing_app.routes import DEMO_MAIL
 from billing_app.settings import SettingsError, enter_demo, enter_demo_of_data, load_settings
 
 app = typer.Typer(
@@ -293,7 +294,7 @@ async def _seed_demo(services: Services, *, with_payments: bool = False) -> str:
     await prepare(services)
     made = await seed_demo(services, now(), with_payments=with_payments)
     address, mail = services.settings.public_url, services.settings.mail_directory
-    kept = f"  Mail is not sent; it is saved in {mail}\n" if mail else ""
+    kept = f"  Mail is not sent; see {address}{DEMO_MAIL}\n" if mail else ""
     sign_ins = "".join(
         f"  Sign in as {email}  password: {PASSWORD}  ({who})\n" for email, who in made.sign_ins
     )

@@ -200,6 +200,35 @@ class AlertKind(StrEnum):
     ERROR_LOOP = "error_loop"
 
 
+class NoticeKind(StrEnum):
+    """What a mail about an account says happened, or is about to."""
+
+    RECEIPT = "receipt"
+    PAYMENT_FAILED = "payment_failed"
+    PLAN_SUSPENDED = "plan_suspended"
+    RENEWAL_COMING = "renewal_coming"
+    PLAN_CHANGED = "plan_changed"
+    CHANGE_SCHEDULED = "change_scheduled"
+    CHANGE_WITHDRAWN = "change_withdrawn"
+    PLAN_CANCELLED = "plan_cancelled"
+    PLAN_RESUMED = "plan_resumed"
+    PLAN_ENDED = "plan_ended"
+    TOP_UP_STOPPED = "top_up_stopped"
+    KEY_EXPIRING = "key_expiring"
+
+
+class MailTopic(StrEnum):
+    """What somebody chooses to be mailed about, besides alerts. Failed payments and renewals are
+    topics that alerts share."""
+
+    RECEIPTS = "receipts"
+    FAILED_PAYMENTS = "payment_failed"
+    RENEWALS = "renewal_coming"
+    PLAN_CHANGES = "plan_changes"
+    TOP_UPS = "top_ups"
+    KEYS = "keys"
+
+
 class AlertChannel(StrEnum):
     APP = "app"
     MAIL = "mail"

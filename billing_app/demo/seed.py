@@ -257,7 +257,14 @@ async def _make_owner(services: Services, organization_id: str, now: datetime) -
 
 async def _person(user_id: str, name: str, email: str, now: datetime) -> User:
     password_hash = await hash_password(PASSWORD)
-    return User(id=user_id, name=name, email=email, password_hash=password_hash, created_at=now)
+    return User(
+        id=user_id,
+        name=name,
+        email=email,
+        password_hash=password_hash,
+        email_confirmed_at=now,
+        created_at=now,
+    )
 
 
 def _requests(

@@ -10,6 +10,8 @@ from dbos import DBOS, EnqueueOptions
 from billing_app.billing.alerts import delivery, pace, paying, retention
 from billing_app.billing.alerts.rule_book import RuleBook
 from billing_app.billing.alerts.sweep import sweep_balances
+from billing_app.billing.notices import passing_time as notices
+from billing_app.billing.notices import sending
 from billing_app.billing.subscriptions.installation import may_write
 from billing_app.composition import get_services
 from billing_app.jobs import mail, webhooks
@@ -48,7 +50,8 @@ async def sweep() -> int:
 
 @DBOS.step()
 async def watch() -> int:
-    """Renewals, forecasts and pace; mail that could not be sent; what is past its retention."""
+    """Renewals, forecasts and pace; mail about what is due, or could not be sent; what is past its
+    retention."""
     database, book, now = get_services().database, await _book(), _now()
     raised = await paying.alert_renewals(database, book, now)
     raised += await pace.alert_unusual_pace(database, book, now)
@@ -56,7 +59,10 @@ async def watch() -> int:
     queue = await _mail_queue()
     if queue is not None:
         await delivery.queue_unsent(database, queue, now)
+        await notices.write_notices(database, book, now)
+        await sending.queue_notices(database, queue, now)
     await retention.purge_alerts(database, now)
+    await sending.purge_notices(database, now)
     return raised
 
 

@@ -15,6 +15,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from billing_app.billing.alerts import mails as alert_mails
 from billing_app.billing.identity import email_changes, email_links, password_resets
 from billing_app.billing.mail import Mailer
+from billing_app.billing.notices import sending
 from billing_app.billing.subscriptions import debit_mails
 from billing_app.billing.subscriptions.installation import may_write
 from billing_app.billing.webhooks_out import recipients
@@ -29,6 +30,7 @@ EMAIL_LINK: Final = "mail_email_link"
 EMAIL_CHANGED: Final = "mail_email_changed"
 BANK_DECISION: Final = "mail_bank_decision"
 ALERT: Final = "mail_alert"
+NOTICE: Final = "mail_notice"
 ENDPOINT_DISABLED: Final = "mail_endpoint_disabled"
 MAX_ATTEMPTS: Final = 7
 FIRST_RETRY_SECONDS: Final = 2.0
@@ -132,6 +134,23 @@ async def send_alert(
     )
 
 
+@mail_workflow(NOTICE)
+async def send_notice(
+    services: Services, mailer: Mailer, account_id: int, key: str, user_id: str
+) -> None:
+    """What happened to an account, to one person."""
+    site, now = services.settings.public_url, datetime.now(UTC)
+    await sending.mail_notice(
+        services.database,
+        mailer,
+        account_id=account_id,
+        key=key,
+        user_id=user_id,
+        site=site,
+        now=now,
+    )
+
+
 @mail_workflow(ENDPOINT_DISABLED)
 async def send_endpoint_disabled(
     services: Services, mailer: Mailer, endpoint_id: str, email: str
@@ -164,8 +183,8 @@ def register_queue() -> None:
 
 
 class DbosMailQueue:
-    """Implements billing's MailQueue, DecisionQueue, AlertQueue and EndpointMailQueue: a job for
-    each mail, in the caller's transaction."""
+    """Implements billing's MailQueue, DecisionQueue, AlertQueue, NoticeQueue and
+    EndpointMailQueue: a job for each mail, in the caller's transaction."""
 
     def __init__(self, client: DBOSClient) -> None:
         self._client = client
@@ -183,6 +202,9 @@ class DbosMailQueue:
         """Raises sqlalchemy's ProgrammingError where no worker has ever run."""
         await self._enqueue(session, EMAIL_LINK, change_id)
 
+    async def welcome(self, session: AsyncSession, change_id: str) -> None:
+        await self._try_to_enqueue(session, EMAIL_LINK, change_id)
+
     async def email_changed(
         self, session: AsyncSession, old_email: str, changed_at: datetime
     ) -> None:
@@ -199,6 +221,14 @@ class DbosMailQueue:
         options = _options(ALERT)
         options["workflow_id"] = f"alert-{account_id}-{number}-{user_id}-{again}"
         await enqueue(session, self._client, options, account_id, number, user_id)
+
+    async def notice(
+        self, session: AsyncSession, account_id: int, key: str, user_id: str, again: str = ""
+    ) -> None:
+        """Raises sqlalchemy's ProgrammingError where no worker has ever run."""
+        options = _options(NOTICE)
+        options["workflow_id"] = f"notice-{account_id}-{key}-{user_id}-{again}"
+        await enqueue(session, self._client, options, account_id, key, user_id)
 
     async def endpoint_disabled(self, session: AsyncSession, endpoint_id: str, email: str) -> None:
         await self._try_to_enqueue(session, ENDPOINT_DISABLED, endpoint_id, email)

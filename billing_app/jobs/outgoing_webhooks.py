@@ -18,8 +18,12 @@ from dbos import DBOS, DBOSClient, EnqueueOptions
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing.account_events import passing_time
+from billing_app.billing.alerts.rule_book import RuleBook
+from billing_app.billing.notices import sending
+from billing_app.billing.notices.account_events import AccountEventNotices
 from billing_app.billing.webhooks_out import attempts, dispatch
 from billing_app.composition import Services, get_services
+from billing_app.db.engine import Database
 from billing_app.db.tables import WebhookDelivery
 from billing_app.jobs import mail, webhooks
 from billing_app.jobs.enqueueing import enqueue
@@ -116,9 +120,12 @@ async def dispatch_block() -> int:
     if advice := await services.installation.advice():
         log.warning("job_skipped", job=DISPATCH, advice=advice)
         return 0
-    database = services.database
+    database, mail_queue = services.database, mail.get_mail_queue()
     queue = DbosDeliveryQueue(webhooks.client(database.url))
-    taken = await dispatch.dispatch_events(database, _now())
+    listener = AccountEventNotices(_book(database)) if mail_queue else None
+    taken = await dispatch.dispatch_events(database, _now(), listener)
+    if mail_queue is not None:
+        taken += await sending.queue_notices(database, mail_queue, _now())
     return taken + await dispatch.queue_deliveries(database, queue, _now())
 
 
@@ -193,6 +200,11 @@ def enqueue_dispatch(database_url: str) -> None:
         webhooks.client(database_url).enqueue(options)
     except Exception as error:
         log.warning("account_events_not_enqueued", error=type(error).__name__)
+
+
+@cache
+def _book(database: Database) -> RuleBook:
+    return RuleBook(database)
 
 
 @cache

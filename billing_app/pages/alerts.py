@@ -103,7 +103,7 @@ def _alert(item: ObjectVar[AlertItem]) -> rx.Component:
 
 def _mail() -> rx.Component:
     return card(
-        _switch("Alerts by email", ALL_MAIL, State.wants_mail),
+        _switch("Alerts and account emails", ALL_MAIL, State.wants_mail),
         rx.el.fieldset(
             rx.el.legend("Which ones", class_name="field-label"),
             rx.el.div(rx.foreach(State.mail_choices, _choice), class_name="mail-choices"),

@@ -11,6 +11,7 @@ from billing_app.components.cards import live_indicator, page_head
 from billing_app.components.controls import Handler, native_link, press_button
 from billing_app.components.feedback import empty, notice, out_of_date, page_skeleton
 from billing_app.pages.bell import bell, bell_news
+from billing_app.pages.email_banner import email_banner
 from billing_app.pages.menus import (
     account_menu,
     has_keys,
@@ -53,7 +54,9 @@ def frame(content: rx.Component, *, path: str, state: type[LivePage]) -> rx.Comp
                     state.is_ready,
                     rx.cond(
                         state.has_account,
-                        rx.el.div(stale, _banner(), content, class_name="main-inner"),
+                        rx.el.div(
+                            stale, _banner(), email_banner(), content, class_name="main-inner"
+                        ),
                         _no_account(),
                     ),
                     rx.cond(

@@ -27,13 +27,14 @@ def unsubscribe() -> rx.Component:
                 class_name="auth-form",
             ),
         ),
-        title="Alerts by email",
+        title="Unsubscribe",
         text=rx.cond(
             State.link_email != "",
-            f"Stop all alerts by email to {State.link_email}? You still see them in the app.",
+            f"Stop all alerts and account emails to {State.link_email}? Emails about your sign-in"
+            " still come, and alerts stay in the app.",
             "",
         ),
         foot=rx.link(
-            "Choose which alerts you get", href=routes.ALERTS_PAGE, class_name="text-link"
+            "Choose which emails you get", href=routes.ALERTS_PAGE, class_name="text-link"
         ),
     )

@@ -10,7 +10,7 @@ from billing_app.billing.alerts.service import AlertView
 from billing_app.billing.currencies import CURRENCIES
 from billing_app.billing.errors import InvalidInputError
 from billing_app.billing.typed_numbers import typed_amount, typed_count
-from billing_app.db.enums import AlertKind
+from billing_app.db.enums import AlertKind, MailTopic
 from billing_app.states import formatting
 
 KIND_NAMES: Final[Mapping[AlertKind, str]] = {
@@ -24,6 +24,13 @@ KIND_NAMES: Final[Mapping[AlertKind, str]] = {
     AlertKind.EXECUTION_REFUSED: "Refused executions",
     AlertKind.UNUSUAL_PACE: "Unusual pace",
     AlertKind.ERROR_LOOP: "Error loop",
+}
+# Those that alerts do not share.
+TOPIC_NAMES: Final[Mapping[MailTopic, str]] = {
+    MailTopic.RECEIPTS: "Receipts",
+    MailTopic.PLAN_CHANGES: "Plan changed or cancelled",
+    MailTopic.TOP_UPS: "Top-ups stopped",
+    MailTopic.KEYS: "API keys about to expire",
 }
 WHEN: Final[Mapping[AlertKind, str]] = {
     AlertKind.REMAINING_SHARE: "When {value}% of the executions or fewer are left",
@@ -89,7 +96,7 @@ class RuleForm:
 
 @dataclass(frozen=True, slots=True)
 class MailChoice:
-    """A kind of alert that a person may get by mail."""
+    """What a person may get by mail: a kind of alert, or a topic besides."""
 
     kind: str = ""
     name: str = ""

@@ -13,9 +13,14 @@ from billing_app.billing.alerts import service as alerts
 from billing_app.billing.alerts.rules import Rule
 from billing_app.billing.plans.service import read_current
 from billing_app.composition import get_services
-from billing_app.db.enums import AlertKind
 from billing_app.states.alert_rules import USUAL_CURRENCY, Rules, RulesPage
-from billing_app.states.alert_views import KIND_NAMES, AlertItem, MailChoice, alert_item
+from billing_app.states.alert_views import (
+    KIND_NAMES,
+    TOPIC_NAMES,
+    AlertItem,
+    MailChoice,
+    alert_item,
+)
 from billing_app.states.bell import BellState
 from billing_app.states.change_polling import LivePage
 from billing_app.states.session import SessionState
@@ -23,6 +28,7 @@ from billing_app.states.views import AccountChoice
 
 ROWS: Final = 10
 ALL_MAIL: Final = "all"
+MAIL_NAMES: Final = {**KIND_NAMES, **TOPIC_NAMES}
 
 
 class AlertsState(RulesPage, LivePage, SessionState):
@@ -61,7 +67,7 @@ class AlertsState(RulesPage, LivePage, SessionState):
 
     @rx.event
     async def choose_mail(self, kind: str, is_on: bool) -> EventSpec | None:
-        """Get a kind of alert by mail, or not; ALL_MAIL: all of them."""
+        """Be mailed about something, or not; ALL_MAIL: about anything that is not required."""
 
         async def work() -> None:
             actor = await self._actor()
@@ -72,8 +78,8 @@ class AlertsState(RulesPage, LivePage, SessionState):
             wants, muted = known.wants_mail, set(known.muted)
             if kind == ALL_MAIL:
                 wants = is_on
-            elif kind in set(AlertKind):
-                muted ^= {AlertKind(kind)} if (AlertKind(kind) in muted) == is_on else set()
+            elif topic := next((each for each in MAIL_NAMES if each == kind), None):
+                muted ^= {topic} if (topic in muted) == is_on else set()
             await preferences.set_preferences(
                 database, actor, wants_mail=wants, muted=muted, now=now
             )
@@ -133,6 +139,6 @@ class AlertsState(RulesPage, LivePage, SessionState):
             has_mail=True,
             wants_mail=known.wants_mail,
             mail_choices=[
-                MailChoice(kind, name, known.wants(kind)) for kind, name in KIND_NAMES.items()
+                MailChoice(topic, name, known.wants(topic)) for topic, name in MAIL_NAMES.items()
             ],
         )

@@ -30,8 +30,8 @@ MESSAGES: Final = {
     "wrong_password": "This is not your current password.",
     "link_over": "This link has expired: it was used, is older than an hour, or a newer link"
     " was opened. Ask for a new one.",
-    "email_link_expired": "This link has expired: it was used or withdrawn, is older than an hour,"
-    " or a newer link was sent. Nothing was changed.",
+    "email_link_expired": "This link has expired: it was used or withdrawn, is too old, or a"
+    " newer link was sent. Nothing was changed.",
     "portal_link_expired": "This link has expired or was used already. Go back to where you came"
     " from, and open billing from there again.",
     "unsubscribe_link_unknown": "This link does not unsubscribe anybody: it is incomplete, or was"

@@ -20,6 +20,7 @@ from billing_app.billing import ids
 from billing_app.billing.accounts import service as accounts
 from billing_app.billing.accounts.service import AccountView
 from billing_app.billing.actors import PersonActor, PortalActor, UserActor, ViewingActor
+from billing_app.billing.identity.email_changes import read_person
 from billing_app.billing.staff.access import viewing
 from billing_app.billing.staff.access.viewing import Visitor
 from billing_app.billing.subscriptions.account_alerts import read_stop
@@ -75,7 +76,9 @@ class SessionState(rx.State):
     back_url: rx.Field[str] = rx.field("")
     is_embedded: rx.Field[bool] = rx.field(False)
     banner: rx.Field[Banner] = rx.field(default_factory=Banner)
+    unconfirmed_email: rx.Field[str] = rx.field("")
     managers: rx.Field[str] = rx.field("")
+    _has_confirmed: bool = False
     _owner_id: str = ""
     _owner_proof: str = ""
     _account_id: str = ""
@@ -171,6 +174,19 @@ class SessionState(rx.State):
         top_up = await get_services().top_ups.read(actor, account.account_id, now)
         banner = banner_of(stop, may_manage=account.may_manage, managers=managers, top_up=top_up)
         self._show(managers=managers, banner=banner)
+        await self._ask_to_confirm(actor, now)
+
+    async def _ask_to_confirm(self, actor: PersonActor, now: datetime) -> None:
+        """Until the viewer has confirmed their email address, where mail can be sent."""
+        if self._has_confirmed or not isinstance(actor, UserActor):
+            return
+        person = await read_person(_database(), actor, now)
+        must = person.must_confirm and person.pending is None
+        has_mail = get_services().mailer is not None
+        self._show(
+            unconfirmed_email=person.email if must and has_mail else "",
+            _has_confirmed=not person.must_confirm,
+        )
 
     def _show(self, **values: Any) -> None:
         """Set only what differs, so that only that is sent."""

@@ -30,7 +30,7 @@ from tests.api.test_password_resets import MAILED, signed_in, status_of
 from tests.api.test_sign_in import PASSWORD, Browser, went_to
 from tests.databases import create_database
 from tests.factories import connect
-from tests.mailbox import Mailbox, link_in
+from tests.mailbox import Mailbox, link_in, text_of
 
 CONFIRMED = f"{CONFIRM_EMAIL}?said=confirmed"
 OVER = f"{CONFIRM_EMAIL}?error=email_link_expired"
@@ -115,7 +115,7 @@ async def test_link_changes_the_address_once(
     assert went_to(old) == f"{SIGN_IN}?error=invalid"
     signed_in(site, new)
     told = mailbox.wait_for(ada.email, CHANGED_SUBJECT)
-    assert new not in told.get_content()
+    assert new not in text_of(told)
     assert went_to(here.client.get(path)) == OVER
     assert went_to(here.post(EMAIL_CONFIRMATIONS, link=link)) == OVER
 
@@ -152,7 +152,7 @@ async def test_taken_address_gets_a_notice_instead_of_a_link(
     went_to(Browser(site.url).post(USER_CREATE, email=taken, password=PASSWORD))
     await ask(database, ada, taken)
     told = mailbox.wait_for(taken, TAKEN_SUBJECT)
-    assert ada.email not in told.get_content()
+    assert ada.email not in text_of(told)
     assert mailbox.to(taken, LINK_SUBJECT) == []
 
 

@@ -30,7 +30,7 @@ from tests.api.server import ApiServer
 from tests.api.test_sign_in import PASSWORD, Browser, went_to
 from tests.databases import create_database
 from tests.factories import connect
-from tests.mailbox import Mailbox, link_in
+from tests.mailbox import Mailbox, link_in, text_of
 
 NEW_PASSWORD = "a better one than before"
 NO_ADDRESSES = (
@@ -171,7 +171,7 @@ def test_link_sets_password_once_and_ends_other_sessions(
     assert status_of(signed_in(site, email, NEW_PASSWORD)) == 200
     assert went_to(browser.client.get(path)) == OVER
     told = mailbox.wait_for(email, CHANGED_SUBJECT)
-    assert f"{site.url}{FORGOT_PASSWORD}" in told.get_content()
+    assert f"{site.url}{FORGOT_PASSWORD}" in text_of(told)
 
 
 def test_token_is_hidden_from_scripts_and_addresses(

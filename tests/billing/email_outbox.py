@@ -41,6 +41,9 @@ class Outbox:
         del session
         self.links.append(change_id)
 
+    async def welcome(self, session: AsyncSession, change_id: str) -> None:
+        await self.email_link(session, change_id)
+
     async def email_changed(
         self, session: AsyncSession, old_email: str, changed_at: datetime
     ) -> None:

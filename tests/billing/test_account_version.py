@@ -44,6 +44,7 @@ UNSEEN: Final = {
     "granted_plans": "written with a plan",
     "mirrored_invoices": "not shown",
     "provider_mirrors": "not shown",
+    "notices": "not shown",
     "portal_links": "not shown",
     "portal_sessions": "not shown",
     "billing_details": "shown on a page that reads them again anyway",

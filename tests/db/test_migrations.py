@@ -42,6 +42,8 @@ LOOK_UPS = [
     "ix_invoices_number",
     "ix_invoices_provider_id",
     "ix_mirrored_invoices_payment_ids",
+    "ix_notices_created_at",
+    "ix_notices_unsent",
     "ix_portal_links_expires_at",
     "ix_search_words_word",
     "ix_subscriptions_provider_id",

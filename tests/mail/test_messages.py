@@ -1,11 +1,15 @@
 """Mails as messages: what a mail client reads, and what a filter of bulk mail asks for."""
 
+import re
+from dataclasses import replace
 from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import default
+from html import escape
 from typing import Any
 
-from billing_app.billing.mail import Letter, Mail, letter_mail
+from billing_app.billing.mail import Letter, Mail, letter_mail, required_mail
+from billing_app.mail.letters import html_of
 from billing_app.mail.messages import message_of
 
 SENDER = "Billing <billing@example.com>"
@@ -18,6 +22,9 @@ LETTER = Letter(
     small_print="You get this as an owner of Acme & <Sons>.",
     small_link=("Choose your alerts", "https://billing.example.com/alerts"),
 )
+
+LETTER_WITHOUT_FOOT = replace(LETTER, small_print="", small_link=None)
+GMAIL_CLIPS_AT_BYTES = 102_000
 
 
 def received(mail: Mail) -> EmailMessage:
@@ -44,6 +51,48 @@ def test_letter_has_text_and_html_that_say_the_same() -> None:
     assert "Choose your alerts: https://billing.example.com/alerts" in text.splitlines()
     assert 'href="https://billing.example.com/alerts"' in html
     assert "nsubscribe" not in text + html
+
+
+def test_rows_and_notes_are_in_both_parts() -> None:
+    letter = Letter(
+        "Receipt for 29.00 USD",
+        ("We received your payment.",),
+        rows=(("Paid", "29.00 USD"), ("Invoice", "<A-1>")),
+        notes=("Keep it & file it.",),
+    )
+    message = received(letter_mail("ada@example.com", letter.headline, letter))
+    html = part_of(message, "html")
+    text = part_of(message, "plain").replace("\r\n", "\n")
+    assert "Paid: 29.00 USD\nInvoice: <A-1>\n\nKeep it & file it." in text
+    assert text.rstrip().endswith("file it.")
+    assert "&lt;A-1&gt;" in html
+    assert "Keep it &amp; file it." in html
+    assert "<a " not in html
+
+
+def test_html_loads_nothing_and_knows_dark_mode() -> None:
+    html = part_of(received(letter_mail("ada@example.com", "12% left", LETTER)), "html")
+    assert not re.search(r"<img|<script|<link|@import|url\(|src=", html)
+    assert "prefers-color-scheme: dark" in html
+    assert '<meta name="color-scheme" content="light dark">' in html
+    assert len(html.encode()) < GMAIL_CLIPS_AT_BYTES / 8
+
+
+def test_preheader_is_the_first_paragraph_unless_given() -> None:
+    page = html_of(LETTER)
+    assert page.index(escape(LETTER.paragraphs[0])) < page.index("<table")
+    own = html_of(replace(LETTER, preheader="Only in the list"))
+    assert own.count("Only in the list") == 1
+
+
+def test_required_mail_says_why_it_comes_and_cannot_be_turned_off() -> None:
+    mail = required_mail(
+        "ada@example.com", "Confirm", LETTER_WITHOUT_FOOT, site="https://b.example"
+    )
+    text = part_of(received(mail), "plain")
+    assert "Sent to ada@example.com because it is used at https://b.example." in text
+    assert "cannot be turned off" in text
+    assert received(mail)["List-Unsubscribe"] is None
 
 
 def test_unsubscribe_headers_keep_a_long_link_in_one_piece() -> None:

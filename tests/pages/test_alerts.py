@@ -179,10 +179,10 @@ def test_page_lists_alerts_and_keeps_mail_choices(
     page.reload()
     expect(page.get_by_label("Failed payment")).to_be_checked()
     expect(page.get_by_label("Unusual pace")).not_to_be_checked()
-    page.get_by_label("Alerts by email").click()
+    page.get_by_label("Alerts and account emails").click()
     expect(page.get_by_label("Failed payment")).to_be_disabled()
     page.reload()
-    expect(page.get_by_label("Alerts by email")).not_to_be_checked()
+    expect(page.get_by_label("Alerts and account emails")).not_to_be_checked()
 
 
 def test_forged_events_of_a_member_and_a_stranger_change_nothing(
@@ -284,13 +284,15 @@ def test_mail_leads_to_a_page_that_unsubscribes(
     mail = mailbox.wait_for(owner.email, "Acme: 64 executions left")
     page = open_context().new_page()
     page.goto(mail["List-Unsubscribe"].strip("<>"))
-    expect(page.get_by_text(f"Stop all alerts by email to {owner.email}?")).to_be_visible()
+    expect(
+        page.get_by_text(f"Stop all alerts and account emails to {owner.email}?")
+    ).to_be_visible()
     assert faults(page, "unsubscribe") == []
     page.get_by_role("button", name="Unsubscribe").click()
     expect(page.get_by_text("You are unsubscribed")).to_be_visible()
     assert faults(page, "unsubscribed") == []
     owner.page.goto(routes.ALERTS_PAGE)
-    expect(owner.page.get_by_label("Alerts by email")).not_to_be_checked()
+    expect(owner.page.get_by_label("Alerts and account emails")).not_to_be_checked()
     html = mail.get_body(("html",))
     assert html is not None
     letter = open_context().new_page()

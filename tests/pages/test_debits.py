@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.mailbox import Mailbox
+from tests.mailbox import Mailbox, text_of
 from tests.pages.conftest import ARTIFACTS, DESKTOP, OpenContext, RunningApp
 from tests.pages.customers import (
     TOLD_WITHIN_MS,
@@ -96,7 +96,7 @@ def test_first_subscription_by_debit_that_the_bank_does_not_pay(
     sees(page, "Your bank did not pay $19.00 for Starter")
     picture(page, "first-failed-dashboard")
     mail = mailbox.wait_for(asked.email, "Your bank did not pay for Starter")
-    assert "Nothing was charged." in mail.get_content()
+    assert "Nothing was charged." in text_of(mail)
 
 
 def test_pack_and_change_by_debit(open_context: OpenContext, running_app: RunningApp) -> None:

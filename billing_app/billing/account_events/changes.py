@@ -7,7 +7,7 @@ it has locked the account. What executions change is told by the hot path (outbo
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -29,6 +29,15 @@ from billing_app.billing.account_events.outbox import (
 )
 from billing_app.billing.executions.state import NEVER
 from billing_app.db.enums import EndReason, InvoiceStatus
+
+# What `subscription.updated` calls what changed.
+PARTS: Final = {
+    "offer_version_id": "offer",
+    "next_offer_version_id": "next_offer",
+    "quantity": "quantity",
+    "period_end": "period",
+    "status": "status",
+}
 
 
 @asynccontextmanager
@@ -150,7 +159,14 @@ def _subscriptions(
         subscription_id = ids.encode("sub_", account_id, row.number)
         members = {"id": subscription_id, "status": row.status, "period_end": row.period_end}
         for event_type in types:
-            yield NewEvent(event_type, {"subscription": members})
+            data: dict[str, Any] = {"subscription": members}
+            if event_type is EventType.SUBSCRIPTION_UPDATED and old is not None:
+                data["changed"] = _changed_parts(old, row)
+            yield NewEvent(event_type, data)
+
+
+def _changed_parts(old: SubscriptionRecord, row: SubscriptionRecord) -> list[str]:
+    return [part for name, part in PARTS.items() if getattr(old, name) != getattr(row, name)]
 
 
 def _subscription_types(

@@ -1,7 +1,6 @@
 """Delivers alerts: to the people who manage the account, in the app and by mail, and as an event
 for webhooks. Each alert is delivered in one transaction, once."""
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -11,20 +10,12 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing.account_events.event_types import EventType
 from billing_app.billing.account_events.outbox import NewEvent, append
-from billing_app.billing.accounts.service import MANAGING_ROLES
-from billing_app.billing.alerts.preferences import MailPreferences, preferences_of
 from billing_app.billing.alerts.service import AlertView, view_of
 from billing_app.billing.mail import AlertQueue
+from billing_app.billing.notices.recipients import recipients_of
 from billing_app.db.engine import Database
 from billing_app.db.enums import AlertChannel, AlertKind
-from billing_app.db.tables import (
-    Account,
-    Alert,
-    AlertDelivery,
-    AlertPreferences,
-    Membership,
-    User,
-)
+from billing_app.db.tables import Account, Alert, AlertDelivery
 
 MAX_ACCOUNTS: Final = 500
 # What was not sent by then is tried again, until it is old news.
@@ -42,13 +33,6 @@ ORDER BY created_at LIMIT {MAX_ACCOUNTS}
 WITHDRAW: Final = text(
     "DELETE FROM alert_deliveries WHERE account_id = :account AND user_id = :user"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Recipient:
-    user_id: str
-    has_address: bool
-    preferences: MailPreferences
 
 
 async def deliver(database: Database, queue: AlertQueue | None, now: datetime) -> int:
@@ -91,39 +75,18 @@ async def _deliver_of(
             .order_by(col(Alert.number))
         )
         alerts = (await session.exec(query)).all()
-        people = await _recipients(session, account) if alerts else []
+        people = await recipients_of(session, account) if alerts else []
         for alert in alerts:
             alert.delivered_at = now
             session.add(alert)
             await append(session, account_id, _event(view_of(alert)), now)
             for person in people:
                 await _add(session, alert, person.user_id, AlertChannel.APP, now)
-                wants_mail = person.has_address and person.preferences.wants(AlertKind(alert.kind))
-                if queue is not None and wants_mail:
+                wants_mail = person.preferences.wants(AlertKind(alert.kind))
+                if queue is not None and wants_mail and person.email is not None:
                     await _add(session, alert, person.user_id, AlertChannel.MAIL, now)
                     await queue.alert(session, account_id, alert.number, person.user_id)
     return len(alerts)
-
-
-async def _recipients(session: AsyncSession, account: Account | None) -> list[Recipient]:
-    """The person whose trial it is, or the owners and billing admins of the organization."""
-    if account is None:
-        return []
-    query = select(User, AlertPreferences).outerjoin(
-        AlertPreferences, col(AlertPreferences.user_id) == User.id
-    )
-    if account.user_id is not None:
-        query = query.where(User.id == account.user_id)
-    else:
-        query = query.join(Membership, col(Membership.user_id) == User.id).where(
-            Membership.organization_id == account.organization_id,
-            col(Membership.role).in_(MANAGING_ROLES),
-        )
-    rows = (await session.exec(query.order_by(col(User.id)))).all()
-    return [
-        Recipient(user.id, user.email is not None, preferences_of(preferences))
-        for user, preferences in rows
-    ]
 
 
 async def _add(

@@ -1,4 +1,4 @@
-"""Which alerts a person gets by mail, and unsubscribing with one click (RFC 8058)."""
+"""What a person is mailed about, and unsubscribing with one click (RFC 8058)."""
 
 import binascii
 import hmac
@@ -13,19 +13,22 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing.actors import UserActor
 from billing_app.db.engine import Database
-from billing_app.db.enums import AlertKind
+from billing_app.db.enums import AlertKind, MailTopic
 from billing_app.db.tables import AlertPreferences, User
+
+Topic = AlertKind | MailTopic
+"""Alerts and other mail share some: those have the same value."""
 
 
 @dataclass(frozen=True, slots=True)
 class MailPreferences:
-    """`wants_mail` False: no alert comes by mail. `muted`: kinds that do not."""
+    """`wants_mail` False: only what is required comes by mail. `muted`: topics that do not."""
 
     wants_mail: bool = True
-    muted: frozenset[AlertKind] = frozenset()
+    muted: frozenset[Topic] = frozenset()
 
-    def wants(self, kind: AlertKind) -> bool:
-        return self.wants_mail and kind not in self.muted
+    def wants(self, topic: Topic) -> bool:
+        return self.wants_mail and topic not in self.muted
 
 
 async def read_preferences(database: Database, actor: UserActor) -> MailPreferences:
@@ -38,20 +41,20 @@ async def set_preferences(
     actor: UserActor,
     *,
     wants_mail: bool,
-    muted: Collection[AlertKind] = (),
+    muted: Collection[Topic] = (),
     now: datetime,
 ) -> MailPreferences:
     async with database.transaction() as session:
         row = await ensure_row(session, actor.user_id, now)
         row.wants_mail, row.updated_at = wants_mail, now
-        row.muted_kinds = sorted(str(kind) for kind in muted)
+        row.muted_kinds = sorted({str(topic) for topic in muted})
         session.add(row)
     return preferences_of(row)
 
 
 async def unsubscribe(database: Database, token: str, now: datetime) -> bool:
-    """No more alerts by mail for the person that the token names; False: it is not one of ours.
-    Repeating it changes nothing."""
+    """No more mail that is not required for the person that the token names; False: it is not one
+    of ours. Repeating it changes nothing."""
     user_id = _user_of(token)
     if user_id is None:
         return False
@@ -65,7 +68,7 @@ async def unsubscribe(database: Database, token: str, now: datetime) -> bool:
 
 
 async def email_of_token(database: Database, token: str) -> str | None:
-    """Whose alerts by mail the token stops; None: it is not one of ours. Changes nothing."""
+    """Whose mail the token stops; None: it is not one of ours. Changes nothing."""
     user_id = _user_of(token)
     if user_id is None:
         return None
@@ -96,8 +99,14 @@ async def ensure_row(session: AsyncSession, user_id: str, now: datetime) -> Aler
 def preferences_of(row: AlertPreferences | None) -> MailPreferences:
     if row is None:
         return MailPreferences()
-    muted = frozenset(AlertKind(kind) for kind in row.muted_kinds if kind in set(AlertKind))
-    return MailPreferences(row.wants_mail, muted)
+    found = [_topic(kind) for kind in row.muted_kinds]
+    return MailPreferences(row.wants_mail, frozenset(topic for topic in found if topic))
+
+
+def _topic(name: str) -> Topic | None:
+    if name in set(AlertKind):
+        return AlertKind(name)
+    return MailTopic(name) if name in set(MailTopic) else None
 
 
 def _user_of(token: str) -> str | None:

@@ -33,26 +33,23 @@ from billing_app.billing.identity.password_hashing import is_password
 from billing_app.billing.identity.password_resets import WrongPasswordError
 from billing_app.billing.identity.session_expiry import revoke_sessions
 from billing_app.billing.identity.sessions import clean_email, hash_token
-from billing_app.billing.mail import Mail, Mailer, MailQueue
+from billing_app.billing.mail import Letter, Mailer, MailQueue, required_mail
 from billing_app.billing.staff.audit.audit_writing import CustomerAction, CustomerChange, record_own
 from billing_app.db.engine import Database
 from billing_app.db.tables import Account, EmailChange, PasswordReset, Session, User
 
 CHANGED_SUBJECT: Final = "Your email address was changed"
-CHANGED_TEXT: Final = """\
-The email address of your account at {site} was changed on {at:%d %B %Y at %H:%M} UTC. You can no longer sign in with {email}.
-
-If this was not you, contact support right away.
-"""  # noqa: E501 - mail clients wrap the lines
 
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Who is signed in; `pending`: the address that waits for its confirmation."""
+    """Who is signed in; `pending`: the new address that waits for its confirmation.
+    `must_confirm`: they were asked to confirm the address that they have, and have not yet."""
 
     name: str
     email: str
     pending: PendingEmail | None
+    must_confirm: bool = False
 
 
 async def read_person(database: Database, actor: PersonActor, now: datetime) -> Person:
@@ -60,7 +57,28 @@ async def read_person(database: Database, actor: PersonActor, now: datetime) -> 
     person = _require_person(actor)
     async with database.reading() as session:
         pending = await pending_email(session, of_person(person.user_id), now)
-    return Person(person.name, person.email, pending)
+        user = await session.get_one(User, person.user_id)
+    if pending is not None and pending.email == user.email:
+        pending = None
+    return Person(person.name, person.email, pending, _must_confirm(user))
+
+
+async def welcome_again(
+    database: Database, mail_queue: MailQueue | None, actor: PersonActor, now: datetime
+) -> bool:
+    """Queue another link that confirms the actor's address; False: it is confirmed. Raises
+    MailNotSetUpError, ReadOnlyError."""
+    person = _require_person(actor)
+    if mail_queue is None:
+        raise MailNotSetUpError
+    async with database.transaction() as session:
+        user = await _lock(session, person.user_id)
+        if user.email is None or not _must_confirm(user):
+            return False
+        await email_links.request_welcome(
+            session, mail_queue, now, user_id=user.id, email=user.email
+        )
+    return True
 
 
 async def change_name(
@@ -151,7 +169,8 @@ async def confirm(
     session_token: str,
     now: datetime,
 ) -> None:
-    """Make the change that a mailed link confirms; `session_token` is of the browser, or "".
+    """Make the change that a mailed link confirms, or note that the address they have is theirs;
+    `session_token` is of the browser, or "".
 
     A person's other sessions end; those that asked and that confirm stay. Raises
     EmailLinkExpiredError, EmailTakenError.
@@ -170,6 +189,10 @@ async def confirm(
         if user is None:
             await billing_details.confirm_email(session, details_queue, change, now)
             return
+        if change.email == user.email:
+            user.email_confirmed_at = now
+            session.add(user)
+            return
         old = await _set_email(session, user, change, hash_token(session_token), now)
         await billing_details.queue_all_of(session, details_queue, user.id)
         if mail_queue is not None:
@@ -178,8 +201,21 @@ async def confirm(
 
 async def mail_change(mailer: Mailer, *, email: str, site: str, changed_at: datetime) -> None:
     """Tell the old address. Raises what `mailer` raises."""
-    text = CHANGED_TEXT.format(email=email, site=site, at=changed_at)
-    await mailer.send(Mail(email, CHANGED_SUBJECT, text))
+    letter = Letter(
+        headline=CHANGED_SUBJECT,
+        paragraphs=(
+            (
+                f"The email address of your account at {site} was changed on"
+                f" {changed_at:%d %B %Y at %H:%M} UTC. You can no longer sign in with {email}."
+            ),
+            "If this was not you, contact support right away.",
+        ),
+    )
+    await mailer.send(required_mail(email, letter.headline, letter, site=site))
+
+
+def _must_confirm(user: User) -> bool:
+    return user.confirmation_asked_at is not None and user.email_confirmed_at is None
 
 
 async def _set_email(
@@ -187,7 +223,7 @@ async def _set_email(
 ) -> str:
     """Set the address, end other sessions and void password reset links; returns the old one."""
     old = user.email or ""
-    user.email = change.email
+    user.email, user.email_confirmed_at = change.email, now
     session.add(user)
     try:
         await session.flush()

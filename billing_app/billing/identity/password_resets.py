@@ -17,27 +17,12 @@ from billing_app.billing.errors import ConflictError, NotAuthenticatedError
 from billing_app.billing.identity.password_hashing import hash_password, is_password
 from billing_app.billing.identity.session_expiry import revoke_sessions
 from billing_app.billing.identity.sessions import SignedIn, clean_email, hash_token, new_session
-from billing_app.billing.mail import Mail, Mailer, MailQueue
+from billing_app.billing.mail import Letter, Mailer, MailQueue, required_mail
 from billing_app.db.engine import Database
 from billing_app.db.tables import EmailChange, PasswordReset, Session, User
 from billing_app.routes import FORGOT_PASSWORD, PASSWORD_RESETS
 
 LINK_MINUTES: Final = 60
-
-LINK_TEXT: Final = """\
-Someone, probably you, requested a new password for {email} at {site}.
-
-Choose a new password within {minutes} minutes:
-{link}
-
-If this was not you, ignore this email. Your password stays the same.
-"""
-CHANGED_TEXT: Final = """\
-The password for {email} at {site} was changed on {at:%d %B %Y at %H:%M} UTC. All other browsers were signed out.
-
-If this was not you, choose a new password now:
-{link}
-"""  # noqa: E501 - mail clients wrap the lines
 
 
 class PasswordLinkOverError(ConflictError):
@@ -88,13 +73,17 @@ async def mail_link(
         if (await session.exec(unchanged.with_for_update(read=True))).first() is None:
             return
         session.add(row)
-    text = LINK_TEXT.format(
-        email=address,
-        site=site,
-        minutes=LINK_MINUTES,
-        link=f"{site}{PASSWORD_RESETS}/{token}",
+    letter = Letter(
+        headline="Choose a new password",
+        paragraphs=(
+            f"Someone, probably you, requested a new password for {address} at {site}.",
+            f"The link works once, within {LINK_MINUTES} minutes.",
+        ),
+        button="Choose a new password",
+        url=f"{site}{PASSWORD_RESETS}/{token}",
+        notes=("If this was not you, ignore this email. Your password stays the same.",),
     )
-    await mailer.send(Mail(address, "Choose a new password", text))
+    await mailer.send(required_mail(address, letter.headline, letter, site=site))
 
 
 async def find_link(database: Database, token: str, now: datetime) -> str | None:
@@ -136,6 +125,8 @@ async def reset_password(
         locked = await _lock(session, user.id)
         if await session.get(PasswordReset, link) is None:
             raise PasswordLinkOverError
+        # The link was mailed to their address.
+        locked.email_confirmed_at = locked.email_confirmed_at or now
         await _set_password(session, mail_queue, locked, password_hash, now)
         session.add(row)
     return signed_in
@@ -175,10 +166,19 @@ async def mail_change(
         user = await session.get(User, user_id)
     if user is None or user.email is None:
         return
-    text = CHANGED_TEXT.format(
-        email=user.email, site=site, at=changed_at, link=f"{site}{FORGOT_PASSWORD}"
+    letter = Letter(
+        headline="Your password was changed",
+        paragraphs=(
+            (
+                f"The password for {user.email} at {site} was changed on"
+                f" {changed_at:%d %B %Y at %H:%M} UTC. All other browsers were signed out."
+            ),
+            "If this was not you, choose a new password now.",
+        ),
+        button="Choose a new password",
+        url=f"{site}{FORGOT_PASSWORD}",
     )
-    await mailer.send(Mail(user.email, "Your password was changed", text))
+    await mailer.send(required_mail(user.email, letter.headline, letter, site=site))
 
 
 async def _user_of(database: Database, link: bytes, now: datetime) -> User | None:

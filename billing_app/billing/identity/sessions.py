@@ -4,7 +4,6 @@ import re
 import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from hashlib import sha256
 from typing import Final
 
 from sqlalchemy.exc import IntegrityError
@@ -14,8 +13,11 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from billing_app.billing import ids
 from billing_app.billing.actors import UserActor
 from billing_app.billing.errors import EmailTakenError, InvalidInputError, NotAuthenticatedError
+from billing_app.billing.identity.email_links import request_welcome
 from billing_app.billing.identity.password_hashing import hash_password, is_password
 from billing_app.billing.identity.session_expiry import is_live, revoke_sessions
+from billing_app.billing.identity.tokens import hash_token
+from billing_app.billing.mail import MailQueue
 from billing_app.billing.plans import trial_uses, trials
 from billing_app.billing.plans.inserting import add_plan
 from billing_app.billing.plans.trials import TrialTerms
@@ -55,9 +57,10 @@ async def sign_up(
     name: str,
     terms: TrialTerms,
     now: datetime,
+    mail_queue: MailQueue | None = None,
 ) -> str:
     """Create a user of the public organization, with a trial plan unless they had one; returns the
-    user's id.
+    user's id. With a `mail_queue` they are asked by mail to confirm their address.
 
     Raises InvalidInputError, EmailTakenError.
     """
@@ -72,12 +75,15 @@ async def sign_up(
         email=email,
         password_hash=await hash_password(password),
         created_at=now,
+        confirmation_asked_at=None if mail_queue is None else now,
     )
     try:
         async with database.transaction() as session:
             session.add(user)
             await session.flush()
             await give_trial(session, user, terms, now)
+            if mail_queue is not None:
+                await request_welcome(session, mail_queue, now, user_id=user.id, email=email)
     except IntegrityError:
         raise EmailTakenError from None
     return user.id
@@ -187,8 +193,3 @@ async def give_trial(session: AsyncSession, user: User, terms: TrialTerms, now: 
         if not await trial_uses.take(session, TrialUseKind.EMAIL, person, account.id, now):
             return
     await add_plan(session, trials.trial_plan(account.id, terms, now))
-
-
-def hash_token(token: str) -> bytes:
-    """What the database stores of a token."""
-    return sha256(token.encode()).digest()

@@ -1,6 +1,7 @@
 """Mail about what a bank decided on a debit, days after the purchase."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
@@ -10,7 +11,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from billing_app.billing import ids
 from billing_app.billing.accounts.billing_details import details_of
 from billing_app.billing.actors import OperatorActor
-from billing_app.billing.mail import DecisionQueue, Mail, Mailer
+from billing_app.billing.mail import DecisionQueue, Letter, Mail, Mailer, letter_mail
 from billing_app.billing.quantities import counted
 from billing_app.billing.subscriptions.account_summary import AccountSummary, read_summary
 from billing_app.billing.subscriptions.bank_debits import (
@@ -85,23 +86,32 @@ def decision_mail(debit: BankDebit, summary: AccountSummary, *, to: str, site: s
         if newest is None or debit.paid_for is PaidFor.RENEWAL:
             return None
         have = f"{debit.name} has been added, with {counted(newest.remaining, 'execution')} left."
-        text = f"Your bank has paid {amount} for {debit.name} at {site}. {have}\n\n{page}\n"
-        return Mail(to, f"Paid: {debit.name}", text)
-    text = f"Your bank did not pay {amount} for {debit.name} at {site}. Nothing was charged.\n"
-    link = debit.outcome.payment_url or page
-    text = f"{text}\n{_what_helps(debit, summary)}\n{link}\n"
-    return Mail(to, f"Your bank did not pay for {debit.name}", text)
+        paid = f"Your bank has paid {amount} for {debit.name} at {site}. {have}"
+        letter = Letter(f"Paid: {debit.name}", (paid,), "See your plans", page)
+        return _mail(to, letter, site)
+    unpaid = f"Your bank did not pay {amount} for {debit.name} at {site}. Nothing was charged."
+    text, button = _what_helps(debit, summary)
+    url = debit.outcome.payment_url or page
+    headline = f"Your bank did not pay for {debit.name}"
+    return _mail(to, Letter(headline, (unpaid, text), button, url), site)
 
 
-def _what_helps(debit: BankDebit, summary: AccountSummary) -> str:
-    """Followed by the link."""
+def _mail(to: str, letter: Letter, site: str) -> Mail:
+    reason = f"Sent to the billing email of your account at {site}."
+    return letter_mail(to, letter.headline, replace(letter, small_print=reason))
+
+
+def _what_helps(debit: BankDebit, summary: AccountSummary) -> tuple[str, str]:
+    """In a sentence, and on the button."""
     if debit.outcome.payment_url is None:
-        return "The order was cancelled, so it is not charged later either. You can order it again:"
+        cancelled = "The order was cancelled, so it is not charged later either."
+        return f"{cancelled} You can order it again.", "See plans"
     if debit.paid_for is PaidFor.RENEWAL:
-        return f"Pay the invoice to keep {debit.name}:"
+        return f"Pay the invoice to keep {debit.name}.", "Pay the invoice"
     if debit.paid_for not in STARTS:
-        return "Pay the invoice here:"
+        return "You can pay the invoice yourself.", "Pay the invoice"
     left = summary.current.executions_remaining
     count = counted(left, "execution")
     has_more = f" Until then you can use the {count} that you have." if left > 0 else ""
-    return f"{debit.name} starts as soon as the invoice is paid.{has_more} Pay it here:"
+    starts = f"{debit.name} starts as soon as the invoice is paid.{has_more}"
+    return starts, "Pay the invoice"

@@ -23,6 +23,18 @@ MAX_LOOKS: Final = 20
 log = structlog.get_logger(__name__)
 
 
+class Listener(Protocol):
+    """Hears of an account's events in the transaction that dispatches them."""
+
+    async def hear(
+        self,
+        session: AsyncSession,
+        account: Account,
+        events: Sequence[AccountEvent],
+        now: datetime,
+    ) -> None: ...
+
+
 class DeliveryQueue(Protocol):
     """Queues attempts in the transaction of `session`."""
 
@@ -33,16 +45,19 @@ class DeliveryQueue(Protocol):
         ...
 
 
-async def dispatch_events(database: Database, now: datetime) -> int:
-    """Make a delivery of each event that waits, for each endpoint that wants it; returns how many
-    events were taken, at most MAX_EVENTS.
+async def dispatch_events(
+    database: Database, now: datetime, listener: Listener | None = None
+) -> int:
+    """Make a delivery of each event that waits, for each endpoint that wants it, and have the
+    `listener` hear of it; returns how many events were taken, at most MAX_EVENTS.
 
     Each account is a transaction of its own: an error of one stops no other, also when its events
     are more than are taken at a time.
     """
     failed: set[int] = set()
     for _ in range(MAX_LOOKS):
-        taken, failing = await _dispatch_each(database, await _waiting(database, failed), now)
+        waiting = await _waiting(database, failed)
+        taken, failing = await _dispatch_each(database, waiting, listener, now)
         if taken or not failing:
             return taken
         failed |= failing
@@ -83,13 +98,16 @@ async def _waiting(database: Database, but: Collection[int]) -> dict[int, list[A
 
 
 async def _dispatch_each(
-    database: Database, by_account: Mapping[int, Sequence[AccountEvent]], now: datetime
+    database: Database,
+    by_account: Mapping[int, Sequence[AccountEvent]],
+    listener: Listener | None,
+    now: datetime,
 ) -> tuple[int, set[int]]:
     """How many events were taken, and the accounts that failed."""
     taken, failing = 0, set[int]()
     for account_id, events in by_account.items():
         try:
-            await _dispatch(database, account_id, events, now)
+            await _dispatch(database, account_id, events, listener, now)
             taken += len(events)
         except Exception:
             log.exception("account_events_not_dispatched", account_id=account_id)
@@ -98,10 +116,16 @@ async def _dispatch_each(
 
 
 async def _dispatch(
-    database: Database, account_id: int, events: Sequence[AccountEvent], now: datetime
+    database: Database,
+    account_id: int,
+    events: Sequence[AccountEvent],
+    listener: Listener | None,
+    now: datetime,
 ) -> None:
     async with database.transaction() as session:
         account = await session.get(Account, account_id)
+        if account is not None and listener is not None:
+            await listener.hear(session, account, events, now)
         endpoints = await _endpoints(session, account)
         wanted = [
             (event, endpoint)

@@ -7,11 +7,12 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing.accounts.billing_details import details_of
 from billing_app.billing.accounts.service import MANAGING_ROLES
-from billing_app.billing.mail import Mail, Mailer
+from billing_app.billing.mail import Letter, Mailer, letter_mail
 from billing_app.billing.staff.access.permissions import Action, may
 from billing_app.db.engine import Database
 from billing_app.db.enums import AccountKind, StaffRole
 from billing_app.db.tables import Account, Membership, StaffMember, User, WebhookEndpoint
+from billing_app.routes import STAFF_WEBHOOKS, WEBHOOKS_PAGE
 
 MAX_RECIPIENTS: Final = 20
 
@@ -48,10 +49,18 @@ async def mail_disabled(
         endpoint = await session.get(WebhookEndpoint, endpoint_id)
     if endpoint is None or endpoint.disabled_at is None:
         return
-    text = (
-        f"Webhooks to {endpoint.url} kept failing, so {site} no longer sends them.\n\n"
-        "Events that happen meanwhile are not delivered. Once the endpoint works again, switch"
-        " it on in the webhook settings; failed deliveries can be sent again from its log.\n\n"
-        f"{site}\n"
+    letter = Letter(
+        headline="A webhook endpoint was switched off",
+        paragraphs=(
+            f"Webhooks to {endpoint.url} kept failing, so {site} no longer sends them.",
+            (
+                "Events that happen meanwhile are not delivered. Once the endpoint works again,"
+                " switch it on in the webhook settings; failed deliveries can be sent again from"
+                " its log."
+            ),
+        ),
+        button="Open the webhook settings",
+        url=f"{site}{WEBHOOKS_PAGE if endpoint.organization_id else STAFF_WEBHOOKS}",
+        small_print=f"Sent to those who manage webhooks at {site}.",
     )
-    await mailer.send(Mail(email, "A webhook endpoint was switched off", text))
+    await mailer.send(letter_mail(email, letter.headline, letter))

@@ -33,6 +33,7 @@ from billing_app.db.tables.executions import (
     ReservationHold,
 )
 from billing_app.db.tables.leases import Lease, LeaseLine
+from billing_app.db.tables.notices import Notice
 from billing_app.db.tables.offers import Offer, OfferDraft, OfferVersion
 from billing_app.db.tables.overage import (
     MeterReport,
@@ -106,6 +107,7 @@ __all__ = [
     "Membership",
     "MeterReport",
     "MirroredInvoice",
+    "Notice",
     "Offer",
     "OfferDraft",
     "OfferPrice",

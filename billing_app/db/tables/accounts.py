@@ -19,7 +19,10 @@ class Organization(SQLModel, table=True):
 
 
 class User(SQLModel, table=True):
-    """A person. Without an e-mail address: known only by the id that a service sent."""
+    """A person. Without an e-mail address: known only by the id that a service sent.
+    `email_confirmed_at`: they opened a link that was mailed to the address;
+    `confirmation_asked_at`: they were asked to. Without either, they signed up before it was
+    asked."""
 
     __tablename__ = "users"  # pyright: ignore[reportAssignmentType]
     __table_args__ = (
@@ -33,6 +36,8 @@ class User(SQLModel, table=True):
     name: str = Field(default="", max_length=255)
     email: str | None = Field(default=None, max_length=320)
     password_hash: str | None = None
+    confirmation_asked_at: datetime | None = instant(nullable=True)
+    email_confirmed_at: datetime | None = instant(nullable=True)
     created_at: datetime = instant()
 
 

@@ -17,8 +17,8 @@ from billing_app.billing.alerts.rules import Rule
 from billing_app.billing.subscriptions.provider import PaymentProvider, ProviderPaymentMethod
 from billing_app.db.engine import Database
 from billing_app.db.enums import AlertKind
-from tests.billing.alerts.rows import alerts, own_rules
-from tests.factories import Holder, connect, organization
+from tests.billing.alerts.rows import alerts, own_rules, subscribe
+from tests.factories import connect, organization
 
 NOW: Final = datetime.now(UTC)
 DAY: Final = timedelta(days=1)
@@ -37,39 +37,6 @@ class Cards:
     async def payment_method(self, _customer: str, _subscription: str | None) -> Any:
         self.asked += 1
         return ProviderPaymentMethod("pm_1", "Visa", "4242", self.expires)
-
-
-def subscribe(url: str, holder: Holder, period_end: datetime, **more: Any) -> None:
-    values = {"cancel": False, "past_due": None, **more}
-    with connect(url) as connection:
-        connection.execute(
-            "INSERT INTO offers (code, position, visible, created_at)"
-            " VALUES ('growth', 1, true, now()) ON CONFLICT DO NOTHING"
-        )
-        connection.execute(
-            "INSERT INTO offer_versions (offer_id, version, name, description, executions,"
-            " price_minor, currency, interval, trial_days, overage, created_at)"
-            " SELECT id, 1, 'Growth', '', 100, 900, 'USD', 'month', 0, 'hard', now() FROM offers"
-            " ON CONFLICT DO NOTHING"
-        )
-        connection.execute(
-            "INSERT INTO subscriptions (account_id, number, provider_id, status, offer_version_id,"
-            " period_start, period_end, cancel_at_period_end, past_due_since, synced_at,"
-            " created_at) SELECT %s, 1, 'sub_1', 'active', max(id), %s, %s, %s, %s, now(), now()"
-            " FROM offer_versions",
-            [
-                holder.account_number,
-                period_end - 30 * DAY,
-                period_end,
-                values["cancel"],
-                values["past_due"],
-            ],
-        )
-        connection.execute(
-            "INSERT INTO provider_customers (account_id, customer_id, created_at)"
-            " VALUES (%s, %s, now())",
-            [holder.account_number, f"cus_{holder.account_number}"],
-        )
 
 
 @pytest.fixture
