@@ -12,7 +12,9 @@ from billing_app.pages.billing_dashboard import billing_dashboard
 from billing_app.pages.billing_overview import billing_overview
 from billing_app.pages.details import details
 from billing_app.pages.email_links import confirm_email
+from billing_app.pages.invitation import invitation
 from billing_app.pages.keys import keys
+from billing_app.pages.members import members
 from billing_app.pages.not_found import not_found
 from billing_app.pages.password_resets import change_password, forgot_password, reset_password
 from billing_app.pages.sign_in import sign_in
@@ -39,8 +41,11 @@ from billing_app.states.billing_overview import BillingOverviewState
 from billing_app.states.details import DetailsState
 from billing_app.states.details_form import DetailsFormState
 from billing_app.states.error_messages import show_failure
+from billing_app.states.invitation import InvitationState
 from billing_app.states.key_form import KeyFormState
 from billing_app.states.keys import KeysState
+from billing_app.states.member_form import MemberFormState
+from billing_app.states.members import MembersState
 from billing_app.states.page_states import PageStates
 from billing_app.states.session import SessionGuard
 from billing_app.states.staff.alert_rules import StaffAlertRulesState
@@ -97,6 +102,8 @@ PAGES = (
         [DetailsFormState.dismiss_done, DetailsState.load],
     ),
     (keys, routes.KEYS, "API keys", [KeyFormState.begin, KeysState.load]),
+    (members, routes.MEMBERS, "Members", [MemberFormState.begin, MembersState.load]),
+    (invitation, routes.INVITATION, "Invitation", InvitationState.load_invitation),
     (alerts, routes.ALERTS_PAGE, "Alerts", [AlertsState.begin, AlertsState.load]),
     (
         webhooks,

@@ -13,6 +13,8 @@ CHANGE_PASSWORD: Final = "/change-password"
 DETAILS: Final = "/details"
 ALERTS_PAGE: Final = "/alerts"
 KEYS: Final = "/keys"
+MEMBERS: Final = "/members"
+INVITATION: Final = "/invitation"
 WEBHOOKS_PAGE: Final = "/webhooks"
 UNSUBSCRIBED: Final = "/unsubscribe"
 CONFIRM_EMAIL: Final = "/confirm-email"
@@ -40,8 +42,25 @@ STAFF_PAGES: Final = (
     STAFF_WEBHOOKS,
     STAFF_ALERT_RULES,
 )
-SIGNED_IN_PAGES: Final = (DASHBOARD, OVERVIEW, USAGE, DETAILS, ALERTS_PAGE, KEYS, WEBHOOKS_PAGE)
-OPEN_PAGES: Final = (SIGN_IN, SIGN_UP, FORGOT_PASSWORD, RESET_PASSWORD, CONFIRM_EMAIL, UNSUBSCRIBED)
+SIGNED_IN_PAGES: Final = (
+    DASHBOARD,
+    OVERVIEW,
+    USAGE,
+    DETAILS,
+    ALERTS_PAGE,
+    KEYS,
+    MEMBERS,
+    WEBHOOKS_PAGE,
+)
+OPEN_PAGES: Final = (
+    SIGN_IN,
+    SIGN_UP,
+    FORGOT_PASSWORD,
+    RESET_PASSWORD,
+    CONFIRM_EMAIL,
+    UNSUBSCRIBED,
+    INVITATION,
+)
 UPGRADE: Final = OVERVIEW
 
 API_PREFIX: Final = "/billing"
@@ -63,6 +82,9 @@ PASSWORDS: Final = "/billing/passwords"
 PASSWORD_RESET: Final = "/billing/passwords/reset"
 PASSWORD_CHANGE: Final = "/billing/passwords/change"
 EMAIL_LINKS: Final = "/billing/email-links"
+INVITATIONS: Final = "/billing/invitations"
+INVITATION_ACCEPT: Final = "/billing/invitations/accept"
+INVITATION_DECLINE: Final = "/billing/invitations/decline"
 UNSUBSCRIBE: Final = "/billing/unsubscribe"
 EMAIL_CONFIRMATIONS: Final = "/billing/email-confirmations"
 PORTAL_LINKS: Final = "/billing/portal-links"
@@ -84,6 +106,7 @@ SESSION_COOKIE: Final = "billing_session"
 BROWSER_COOKIE: Final = "billing_browser"
 PASSWORD_COOKIE: Final = "billing_password_reset"
 EMAIL_COOKIE: Final = "billing_email_link"
+INVITATION_COOKIE: Final = "billing_invitation"
 
 
 def is_staff_page(path: str) -> bool:

@@ -11,7 +11,7 @@ from aiosmtpd.controller import Controller
 
 HOST = "127.0.0.1"
 WAIT_SECONDS = 90.0
-LINK = re.compile(r"https?://\S+/billing/(?:password-resets|email-links)/\S+")
+LINK = re.compile(r"https?://\S+/billing/(?:password-resets|email-links|invitations)/\S+")
 
 
 class Mailbox:

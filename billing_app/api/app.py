@@ -18,6 +18,7 @@ from billing_app.api import (
     head_requests,
     health,
     hot_routes,
+    invitations,
     leases,
     metrics,
     openapi,
@@ -67,7 +68,7 @@ def create_app() -> "request_limits.RequestLimits":
     reading = (health, metrics, plans, leases, usage, receipts, account_history)
     paying = (subscriptions, overage, top_ups, webhooks)
     provisioning = (organizations, users, granted_plans, portal_links)
-    signing_in = (sign_in, password_resets, email_links)
+    signing_in = (sign_in, password_resets, email_links, invitations)
     telling = (webhook_endpoints, alerts, unsubscribe, demo_mail)
     for module in (*reading, *paying, *provisioning, *telling, *signing_in, *staff.modules):
         api.include_router(module.router)

@@ -81,6 +81,7 @@ async def sign_up(
     password: Text = "",
     name: Text = "",
 ) -> RedirectResponse:
+    next_page = page_query(request, "next") or DASHBOARD
     try:
         await services.attempts.check_sign_up(client_address(request), now)
         await sessions.sign_up(
@@ -94,14 +95,14 @@ async def sign_up(
         )
         signed_in = await _sign_in(request, services, email, password, now)
     except TooManyAttemptsError as error:
-        return held_up(SIGN_UP, error)
+        return held_up(SIGN_UP, error, next_page)
     except EmailTakenError:
-        return back(SIGN_UP, "unavailable")
+        return back(SIGN_UP, "unavailable", next_page)
     except InvalidInputError as error:
-        return back(SIGN_UP, f"invalid_{error.extensions.get('field', 'form')}")
+        return back(SIGN_UP, f"invalid_{error.extensions.get('field', 'form')}", next_page)
     except OperationalError:
-        return back(SIGN_UP, "unreachable")
-    return await inside(request, services, signed_in, now)
+        return back(SIGN_UP, "unreachable", next_page)
+    return await inside(request, services, signed_in, now, next_page)
 
 
 @router.post(SESSION_DELETE, include_in_schema=False)

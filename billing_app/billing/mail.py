@@ -93,6 +93,10 @@ class MailQueue(Protocol):
         stands even when sending fails."""
         ...
 
+    async def invitation(self, session: AsyncSession, invitation_id: str) -> None:
+        """An invitation to an organization. Raises when mail cannot be sent."""
+        ...
+
     async def email_changed(
         self, session: AsyncSession, old_email: str, changed_at: datetime
     ) -> None:

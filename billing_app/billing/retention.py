@@ -18,6 +18,7 @@ SESSION_GRACE_DAYS: Final = 30
 DELIVERY_LOG_DAYS: Final = 30
 # As long as an event is kept, another with its key is none.
 ACCOUNT_EVENT_DAYS: Final = 90
+INVITATION_DAYS: Final = 30
 
 OLD_SESSIONS: Final = """
 DELETE FROM sessions WHERE ctid = ANY(ARRAY(
@@ -32,6 +33,11 @@ DELETE FROM password_resets WHERE ctid = ANY(ARRAY(
 OLD_EMAIL_LINKS: Final = """
 DELETE FROM email_changes WHERE ctid = ANY(ARRAY(
     SELECT ctid FROM email_changes WHERE expires_at < :before LIMIT :rows))
+"""
+
+OLD_INVITATIONS: Final = """
+DELETE FROM invitations WHERE ctid = ANY(ARRAY(
+    SELECT ctid FROM invitations WHERE expires_at < :before LIMIT :rows))
 """
 
 OLD_ATTEMPTS: Final = """
@@ -150,6 +156,11 @@ async def purge_password_links(database: Database, *, now: datetime) -> int:
 async def purge_email_links(database: Database, *, now: datetime) -> int:
     """Delete new e-mail addresses that were not confirmed in time."""
     return await _purge(database, OLD_EMAIL_LINKS, now)
+
+
+async def purge_invitations(database: Database, *, now: datetime) -> int:
+    """Delete invitations that nobody accepted in time, nor sent again since."""
+    return await _purge(database, OLD_INVITATIONS, now - timedelta(days=INVITATION_DAYS))
 
 
 async def purge_attempts(database: Database, *, now: datetime) -> int:

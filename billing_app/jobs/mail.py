@@ -12,6 +12,7 @@ from typing import Any, Concatenate, Final, ParamSpec
 from dbos import DBOS, DBOSClient, EnqueueOptions
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from billing_app.billing.accounts import invitations
 from billing_app.billing.alerts import mails as alert_mails
 from billing_app.billing.identity import email_changes, email_links, password_resets
 from billing_app.billing.mail import Mailer
@@ -30,6 +31,7 @@ EMAIL_LINK: Final = "mail_email_link"
 EMAIL_CHANGED: Final = "mail_email_changed"
 BANK_DECISION: Final = "mail_bank_decision"
 ALERT: Final = "mail_alert"
+INVITATION: Final = "mail_invitation"
 NOTICE: Final = "mail_notice"
 ENDPOINT_DISABLED: Final = "mail_endpoint_disabled"
 MAX_ATTEMPTS: Final = 7
@@ -90,6 +92,15 @@ async def send_email_link(services: Services, mailer: Mailer, change_id: str) ->
     """A link that confirms a new e-mail address."""
     site, now = services.settings.public_url, datetime.now(UTC)
     await email_links.mail_link(services.database, mailer, change_id=change_id, site=site, now=now)
+
+
+@mail_workflow(INVITATION)
+async def send_invitation(services: Services, mailer: Mailer, invitation_id: str) -> None:
+    """A link that joins an organization."""
+    site, now = services.settings.public_url, datetime.now(UTC)
+    await invitations.mail_invitation(
+        services.database, mailer, invitation_id=invitation_id, site=site, now=now
+    )
 
 
 @mail_workflow(EMAIL_CHANGED)
@@ -204,6 +215,10 @@ class DbosMailQueue:
 
     async def welcome(self, session: AsyncSession, change_id: str) -> None:
         await self._try_to_enqueue(session, EMAIL_LINK, change_id)
+
+    async def invitation(self, session: AsyncSession, invitation_id: str) -> None:
+        """Raises sqlalchemy's ProgrammingError where no worker has ever run."""
+        await self._enqueue(session, INVITATION, invitation_id)
 
     async def email_changed(
         self, session: AsyncSession, old_email: str, changed_at: datetime

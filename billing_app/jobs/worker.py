@@ -22,6 +22,7 @@ from billing_app.billing.retention import (
     purge_answers,
     purge_attempts,
     purge_email_links,
+    purge_invitations,
     purge_password_links,
     purge_portal_links,
     purge_sessions,
@@ -92,7 +93,8 @@ async def remove_old_password_links(now: datetime) -> int:
     database = get_services().database
     resets = await purge_password_links(database, now=now)
     emails = await purge_email_links(database, now=now)
-    return resets + emails + await purge_portal_links(database, now=now)
+    invitations = await purge_invitations(database, now=now)
+    return resets + emails + invitations + await purge_portal_links(database, now=now)
 
 
 @DBOS.step()

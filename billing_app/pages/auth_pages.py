@@ -39,7 +39,7 @@ def auth_page(
 
 def auth_card(
     *body: rx.Component,
-    title: str,
+    title: Text,
     text: Text | rx.Component,
     foot: rx.Component | None = None,
 ) -> rx.Component:

@@ -15,6 +15,7 @@ from billing_app.pages.email_banner import email_banner
 from billing_app.pages.menus import (
     account_menu,
     has_keys,
+    has_members,
     has_webhooks,
     person_menu,
     sign_out_forms,
@@ -32,9 +33,10 @@ PAGES: Final = (
 # Reached from the side of a wide screen, and from the menu of the account.
 ALERTS: Final = (routes.ALERTS_PAGE, "Alerts", "bell")
 KEYS: Final = (routes.KEYS, "API keys", "key-round")
+MEMBERS: Final = (routes.MEMBERS, "Members", "users")
 WEBHOOKS: Final = (routes.WEBHOOKS_PAGE, "Webhooks", "webhook")
 # Reached from the menus of the account and the person.
-MENU_PAGES: Final = ((routes.DETAILS, "Details", ""), ALERTS, KEYS, WEBHOOKS)
+MENU_PAGES: Final = ((routes.DETAILS, "Details", ""), ALERTS, KEYS, MEMBERS, WEBHOOKS)
 Pages = tuple[tuple[str, str, str], ...]
 
 
@@ -188,6 +190,7 @@ def _side(path: str, on_account: Handler, is_unknown: rx.Var[bool]) -> rx.Compon
             path,
             "Main",
             _link_if(has_keys(), KEYS, path),
+            _link_if(has_members(), MEMBERS, path),
             _link_if(has_webhooks(), WEBHOOKS, path),
             _console_link(),
         ),

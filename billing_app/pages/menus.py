@@ -41,6 +41,10 @@ def account_menu(on_account: Handler, *, outlined: bool) -> rx.Component:
                 has_keys(), rx.dropdown_menu.item("API keys", on_click=rx.redirect(routes.KEYS))
             ),
             rx.cond(
+                has_members(),
+                rx.dropdown_menu.item("Members", on_click=rx.redirect(routes.MEMBERS)),
+            ),
+            rx.cond(
                 has_webhooks(),
                 rx.dropdown_menu.item("Webhooks", on_click=rx.redirect(routes.WEBHOOKS_PAGE)),
             ),
@@ -141,6 +145,11 @@ def _with_sign_in(part: rx.Component) -> rx.Component:
 def has_keys() -> rx.Var[bool]:
     """For those who sign in here and may manage the account."""
     return SessionState.account.may_manage & (SessionState.back_url == "")
+
+
+def has_members() -> rx.Var[bool]:
+    """For people who sign in here and look at an organization."""
+    return (SessionState.account.organization_id != "") & (SessionState.back_url == "")
 
 
 def has_webhooks() -> rx.Var[bool]:

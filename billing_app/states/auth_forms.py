@@ -32,6 +32,10 @@ MESSAGES: Final = {
     " was opened. Ask for a new one.",
     "email_link_expired": "This link has expired: it was used or withdrawn, is too old, or a"
     " newer link was sent. Nothing was changed.",
+    "invitation_expired": "This invitation has expired: it was accepted, declined or withdrawn, is"
+    " older than a week, or a newer one was sent. Ask for a new one.",
+    "invited_other_address": "This invitation is for another email address than the one that you"
+    " are signed in with.",
     "portal_link_expired": "This link has expired or was used already. Go back to where you came"
     " from, and open billing from there again.",
     "unsubscribe_link_unknown": "This link does not unsubscribe anybody: it is incomplete, or was"
@@ -51,6 +55,7 @@ SUCCESSES: Final = {
         "Check your email",
         "If an account uses this address, a link is on its way. It works once, within an hour.",
     ),
+    "declined": ("Invitation declined", "Nothing was changed."),
     "confirmed": ("Email address confirmed", "It is used from now on."),
     "changed": ("Your password was changed", "Every other browser was signed out."),
 }

@@ -159,7 +159,8 @@ class SessionState(rx.State):
         self._owns(actor)
         views = await accounts.list_accounts(_database(), actor)
         choices = [_choice(actor, view) for view in views]
-        chosen = [choice for choice in choices if choice.account_id == self._account_id]
+        wanted = self._account_id or self.router.url.query_parameters.get("account", "")
+        chosen = [choice for choice in choices if choice.account_id == wanted]
         account = (chosen or choices or [None])[0]
         self._show(accounts=choices, account=account or AccountChoice())
         return account
@@ -290,4 +291,5 @@ def _choice(actor: PersonActor, view: AccountView) -> AccountChoice:
         organization_id="" if view.user_id else view.organization_id,
         export_query=urlencode(query),
         may_manage=not isinstance(actor, ViewingActor) and view.may_manage,
+        role=view.role.value if view.role and not view.user_id else "",
     )

@@ -23,6 +23,7 @@ class AccountChoice:
     initials: str = ""
     export_query: str = ""
     may_manage: bool = False
+    role: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,6 +44,9 @@ class Outbox:
     async def welcome(self, session: AsyncSession, change_id: str) -> None:
         await self.email_link(session, change_id)
 
+    async def invitation(self, session: AsyncSession, invitation_id: str) -> None:
+        await self.email_link(session, invitation_id)
+
     async def email_changed(
         self, session: AsyncSession, old_email: str, changed_at: datetime
     ) -> None:

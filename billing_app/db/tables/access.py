@@ -17,7 +17,7 @@ from sqlalchemy import (
 from sqlmodel import Field, SQLModel
 
 from billing_app.db.columns import instant, one_of
-from billing_app.db.enums import StaffRole
+from billing_app.db.enums import Role, StaffRole
 
 
 class ApiKey(SQLModel, table=True):
@@ -117,6 +117,34 @@ class EmailChange(SQLModel, table=True):
     email: str = Field(max_length=320)
     requested_by: str = Field(foreign_key="users.id")
     session_hash: bytes | None = Field(default=None, sa_type=LargeBinary)
+    token_hash: bytes | None = Field(default=None, sa_type=LargeBinary)
+    created_at: datetime = instant()
+    expires_at: datetime = instant()
+
+
+class Invitation(SQLModel, table=True):
+    """An address that is asked to join an organization. Accepting, declining or withdrawing it
+    deletes the row.
+
+    With `hands_over`, who accepts becomes owner in place of `invited_by`. The mail holds the token;
+    only its hash is stored, and none until it is mailed.
+    """
+
+    __tablename__ = "invitations"  # pyright: ignore[reportAssignmentType]
+    __table_args__ = (
+        one_of("role", Role),
+        CheckConstraint("NOT hands_over OR role = 'owner'", name="hands_over_to_owner"),
+        Index("uq_invitations_email_folded", "organization_id", text("lower(email)"), unique=True),
+        Index("uq_invitations_token_hash", "token_hash", unique=True),
+        Index("ix_invitations_expires_at", "expires_at"),
+    )
+
+    id: str = Field(primary_key=True, max_length=64)
+    organization_id: str = Field(foreign_key="organizations.id")
+    email: str = Field(max_length=320)
+    role: str
+    hands_over: bool = Field(default=False, sa_column_kwargs={"server_default": text("false")})
+    invited_by: str = Field(foreign_key="users.id")
     token_hash: bytes | None = Field(default=None, sa_type=LargeBinary)
     created_at: datetime = instant()
     expires_at: datetime = instant()

@@ -32,6 +32,11 @@ class CustomerAction(StrEnum):
     MAKE_KEY = "make_key"
     ROTATE_KEY = "rotate_key"
     REVOKE_KEY = "revoke_key"
+    INVITE = "invite"
+    JOIN = "join"
+    CHANGE_ROLE = "change_role"
+    REMOVE_MEMBER = "remove_member"
+    LEAVE = "leave"
 
 
 class SystemAction(StrEnum):
