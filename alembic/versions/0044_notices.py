@@ -1,4 +1,4 @@
-"""Mail about what happened to accounts, and confirmed e-mail addresses."""
+"""Mail about what happened to accounts, confirmed e-mail addresses, purchase-order numbers."""
 
 from collections.abc import Sequence
 
@@ -31,6 +31,7 @@ def upgrade() -> None:
     op.execute("SET LOCAL lock_timeout = '5s'")
     op.add_column("users", sa.Column("confirmation_asked_at", sa.DateTime(timezone=True)))
     op.add_column("users", sa.Column("email_confirmed_at", sa.DateTime(timezone=True)))
+    op.add_column("billing_details", sa.Column("purchase_order", sa.String(length=140)))
     op.create_table(
         "notices",
         sa.Column("account_id", sa.BigInteger(), autoincrement=False, nullable=False),
@@ -58,5 +59,6 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_table("notices")
+    op.drop_column("billing_details", "purchase_order")
     op.drop_column("users", "email_confirmed_at")
     op.drop_column("users", "confirmation_asked_at")

@@ -45,6 +45,7 @@ WORDING: Final[dict[str, str]] = {
     CustomerAction.CHANGE_EMAIL: "Changed their email address",
     CustomerAction.CHANGE_BILLING_NAME: "Changed the billing name",
     CustomerAction.CHANGE_BILLING_EMAIL: "Changed the billing email",
+    CustomerAction.CHANGE_PURCHASE_ORDER: "Changed the purchase-order number",
     SystemAction.DEBIT_PAID: "The bank paid a debit",
     SystemAction.DEBIT_FAILED: "The bank did not pay a debit",
     ServiceAction.UPDATE_ACCOUNT: "Updated the account's details",
