@@ -12,6 +12,7 @@ from billing_app.routes import DASHBOARD, OVERVIEW
 
 Figures = Mapping[str, Any]
 Words = Callable[[Figures, str], Letter]
+MAX_SUBJECT_LENGTH: Final = 120
 INSTANT: Final = timedelta(microseconds=1)
 
 
@@ -141,6 +142,15 @@ def _key_expiring(figures: Figures, site: str) -> Letter:
     )
 
 
+def _support(figures: Figures, site: str) -> Letter:
+    return Letter(
+        headline=f"Support: {figures['what']}"[:MAX_SUBJECT_LENGTH],
+        paragraphs=(f"{figures['what']}.", f"The reason: {figures['reason']}"),
+        button="See your account",
+        url=f"{site}{DASHBOARD}",
+    )
+
+
 def _about_plan(headline: str, paragraphs: tuple[str, ...], site: str) -> Letter:
     return Letter(headline, paragraphs, "See your plan", f"{site}{OVERVIEW}")
 
@@ -176,4 +186,5 @@ _WORDS: Final[Mapping[NoticeKind, Words]] = {
     NoticeKind.PLAN_ENDED: _ended,
     NoticeKind.TOP_UP_STOPPED: _top_up_stopped,
     NoticeKind.KEY_EXPIRING: _key_expiring,
+    NoticeKind.SUPPORT: _support,
 }
