@@ -12,6 +12,7 @@ from billing_app.pages.billing_dashboard import billing_dashboard
 from billing_app.pages.billing_overview import billing_overview
 from billing_app.pages.details import details
 from billing_app.pages.email_links import confirm_email
+from billing_app.pages.keys import keys
 from billing_app.pages.not_found import not_found
 from billing_app.pages.password_resets import change_password, forgot_password, reset_password
 from billing_app.pages.sign_in import sign_in
@@ -38,6 +39,8 @@ from billing_app.states.billing_overview import BillingOverviewState
 from billing_app.states.details import DetailsState
 from billing_app.states.details_form import DetailsFormState
 from billing_app.states.error_messages import show_failure
+from billing_app.states.key_form import KeyFormState
+from billing_app.states.keys import KeysState
 from billing_app.states.page_states import PageStates
 from billing_app.states.session import SessionGuard
 from billing_app.states.staff.alert_rules import StaffAlertRulesState
@@ -79,7 +82,12 @@ app.add_middleware(SessionGuard())
 app.register_lifespan_task(lifespan_of(api))
 
 PAGES = (
-    (billing_dashboard, routes.DASHBOARD, "Dashboard", BillingDashboardState.load),
+    (
+        billing_dashboard,
+        routes.DASHBOARD,
+        "Dashboard",
+        [KeyFormState.begin, BillingDashboardState.begin, BillingDashboardState.load],
+    ),
     (billing_overview, routes.OVERVIEW, "Plans", BillingOverviewState.load),
     (usage_stats, routes.USAGE, "Usage", UsageStatsState.load),
     (
@@ -88,6 +96,7 @@ PAGES = (
         "Details",
         [DetailsFormState.dismiss_done, DetailsState.load],
     ),
+    (keys, routes.KEYS, "API keys", [KeyFormState.begin, KeysState.load]),
     (alerts, routes.ALERTS_PAGE, "Alerts", [AlertsState.begin, AlertsState.load]),
     (
         webhooks,

@@ -70,6 +70,7 @@ class Services:
 
     async def close(self) -> None:
         await self.executions.close()
+        await self.keys.close()
         await self.top_up_watch.close()
         await self.alert_watch.close()
         await self.provider.close()

@@ -20,7 +20,9 @@ class UserActor:
 class ServiceActor:
     """A service key. `organization_id` None means the platform: every organization.
 
-    `staff_role` is the role of a key with the scope `staff`.
+    `staff_role` is the role of a key with the scope `staff`. A key of a person's account, number
+    `account_number`, acts for that one account of the public organization only. With `workflow`,
+    it counts for that workflow only.
     """
 
     key_id: int
@@ -28,6 +30,9 @@ class ServiceActor:
     organization_id: str | None
     name: str = ""
     staff_role: StaffRole | None = None
+    account_number: int | None = None
+    user_id: str | None = None
+    workflow: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,6 +67,14 @@ class ScopeMissingError(ForbiddenError):
         super().__init__(f"This API key does not have the scope {scope}.", scope=scope)
 
 
+class WorkflowNotAllowedError(ForbiddenError):
+    code = "workflow_not_allowed"
+    title = "API key of another workflow"
+
+    def __init__(self, *, workflow: str) -> None:
+        super().__init__(f"This API key counts executions of {workflow} only.", workflow=workflow)
+
+
 class NotFoundError(BillingError):
     code = "not_found"
     title = "Not found"

@@ -46,7 +46,7 @@ def import_csv(
         bool, typer.Option("--apply/--dry-run", help="Import, or only check and report.")
     ] = False,
 ) -> None:
-    """Import organizations with balances from a CSV file. Safe to stop and run again.
+    """Import organizations and users with balances from a CSV file. Safe to stop and run again.
 
     Exits with 1 when lines could not be imported.
     """

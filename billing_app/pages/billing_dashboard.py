@@ -15,6 +15,7 @@ from billing_app.pages.events import (
     EVENT_HEADS_WIDE_ONLY,
     event_row,
 )
+from billing_app.pages.first_steps import first_steps, next_steps
 from billing_app.pages.frame import frame
 from billing_app.pages.notices import debit_notices, nothing_follows, result_of, warning_actions
 from billing_app.states.billing_dashboard import BillingDashboardState as State
@@ -30,10 +31,13 @@ def billing_dashboard() -> rx.Component:
             page_head("Dashboard", State.account.name, live_indicator(is_broken=State.is_broken)),
             result_of(OfferDialogState),
             debit_notices(State.debits),
+            next_steps(),
             _warning(),
-            columns(_balance(), _stats()),
-            _chart(),
-            _events(),
+            rx.cond(
+                State.is_new,
+                rx.fragment(first_steps(), _balance()),
+                rx.fragment(columns(_balance(), _stats()), _chart(), _events()),
+            ),
         ),
         path=routes.DASHBOARD,
         state=State,

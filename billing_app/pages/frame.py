@@ -12,7 +12,13 @@ from billing_app.components.controls import Handler, native_link, press_button
 from billing_app.components.feedback import empty, notice, out_of_date, page_skeleton
 from billing_app.pages.bell import bell, bell_news
 from billing_app.pages.email_banner import email_banner
-from billing_app.pages.menus import account_menu, has_webhooks, person_menu, sign_out_forms
+from billing_app.pages.menus import (
+    account_menu,
+    has_keys,
+    has_webhooks,
+    person_menu,
+    sign_out_forms,
+)
 from billing_app.pages.offer_dialog import offer_dialog
 from billing_app.states.change_polling import LivePage
 from billing_app.states.offer_dialog import OfferDialogState
@@ -25,9 +31,10 @@ PAGES: Final = (
 )
 # Reached from the side of a wide screen, and from the menu of the account.
 ALERTS: Final = (routes.ALERTS_PAGE, "Alerts", "bell")
+KEYS: Final = (routes.KEYS, "API keys", "key-round")
 WEBHOOKS: Final = (routes.WEBHOOKS_PAGE, "Webhooks", "webhook")
 # Reached from the menus of the account and the person.
-MENU_PAGES: Final = ((routes.DETAILS, "Details", ""), ALERTS, WEBHOOKS)
+MENU_PAGES: Final = ((routes.DETAILS, "Details", ""), ALERTS, KEYS, WEBHOOKS)
 Pages = tuple[tuple[str, str, str], ...]
 
 
@@ -176,7 +183,14 @@ def _side(path: str, on_account: Handler, is_unknown: rx.Var[bool]) -> rx.Compon
     return rx.el.div(
         rx.el.div(brand(), bell(on_account, align="start"), class_name="side-top"),
         known(is_unknown, account_menu(on_account, outlined=True)),
-        navigation((*PAGES, ALERTS), path, "Main", _webhooks_link(path), _console_link()),
+        navigation(
+            (*PAGES, ALERTS),
+            path,
+            "Main",
+            _link_if(has_keys(), KEYS, path),
+            _link_if(has_webhooks(), WEBHOOKS, path),
+            _console_link(),
+        ),
         rx.el.div(
             rx.el.div(colour_mode_button()),
             known(is_unknown, person_menu(with_name=True)),
@@ -241,10 +255,9 @@ def navigation_link(
     )
 
 
-def _webhooks_link(path: str) -> rx.Component:
-    """For those who may manage an organization."""
-    target, name, icon = WEBHOOKS
-    return rx.cond(has_webhooks(), navigation_link(target, name, icon, is_current=target == path))
+def _link_if(is_shown: rx.Var[bool], page: tuple[str, str, str], path: str) -> rx.Component:
+    target, name, icon = page
+    return rx.cond(is_shown, navigation_link(target, name, icon, is_current=target == path))
 
 
 def _console_link() -> rx.Component:

@@ -38,6 +38,9 @@ def account_menu(on_account: Handler, *, outlined: bool) -> rx.Component:
             _with_sign_in(rx.dropdown_menu.item("Details", on_click=rx.redirect(routes.DETAILS))),
             rx.dropdown_menu.item("Alerts", on_click=rx.redirect(routes.ALERTS_PAGE)),
             rx.cond(
+                has_keys(), rx.dropdown_menu.item("API keys", on_click=rx.redirect(routes.KEYS))
+            ),
+            rx.cond(
                 has_webhooks(),
                 rx.dropdown_menu.item("Webhooks", on_click=rx.redirect(routes.WEBHOOKS_PAGE)),
             ),
@@ -135,6 +138,12 @@ def _with_sign_in(part: rx.Component) -> rx.Component:
     return rx.cond(SessionState.back_url == "", part)
 
 
+def has_keys() -> rx.Var[bool]:
+    """For those who sign in here and may manage the account."""
+    return SessionState.account.may_manage & (SessionState.back_url == "")
+
+
 def has_webhooks() -> rx.Var[bool]:
+    """For those who may manage an organization."""
     account = SessionState.account
     return (account.organization_id != "") & account.may_manage

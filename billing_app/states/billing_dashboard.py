@@ -6,7 +6,7 @@ import plotly.graph_objects as go
 import reflex as rx
 from reflex.event import EventCallback
 
-from billing_app.billing.actors import PersonActor
+from billing_app.billing.actors import PersonActor, UserActor
 from billing_app.billing.subscriptions.account_summary import read_summary
 from billing_app.billing.subscriptions.forecast import Pace, read_pace
 from billing_app.billing.usage import service as usage
@@ -16,6 +16,7 @@ from billing_app.composition import get_services
 from billing_app.states import formatting
 from billing_app.states.balance import balance_view, no_plan
 from billing_app.states.change_polling import LivePage
+from billing_app.states.first_run import FirstRun, first_run, owner_of
 from billing_app.states.offer_dialog import OfferDialogState
 from billing_app.states.payment_words import debit_messages
 from billing_app.states.session import PERSONAL, SessionState
@@ -53,10 +54,18 @@ class BillingDashboardState(LivePage, SessionState):
     keys: rx.Field[list[SeriesKey]] = rx.field(default_factory=list)
     chart_label: rx.Field[str] = rx.field("")
     events: rx.Field[list[EventRow]] = rx.field(default_factory=list)
+    is_new: rx.Field[bool] = rx.field(False)
+    was_waiting: rx.Field[bool] = rx.field(False)
+    first_run: rx.Field[FirstRun] = rx.field(default_factory=FirstRun)
     _drawn: tuple[str, list[DailyRow]] | None = None
 
     def _background_events(self) -> list[EventCallback[()]]:
         return [OfferDialogState.dismiss_done]
+
+    @rx.event
+    def begin(self) -> None:
+        """The page was opened."""
+        self._show(is_new=False, was_waiting=False)
 
     async def _read(self, actor: PersonActor, account: AccountChoice) -> None:
         database, account_id = get_services().database, account.account_id
@@ -73,10 +82,25 @@ class BillingDashboardState(LivePage, SessionState):
             debits=debit_messages(summary),
             events=event_rows(recent.items, self.events, actor),
         )
+        is_new = not recent.items and not rows and not any(plan.used for plan in summary.queue)
+        self._show_first_run(actor, account, is_new=is_new)
         if summary.debits:
             (await self.get_state(OfferDialogState)).drop_asked()
         self._show_numbers(rows, days, pace)
         self._draw(account_id, rows, days)
+
+    def _show_first_run(self, actor: PersonActor, account: AccountChoice, *, is_new: bool) -> None:
+        """Until an execution is counted; the page's visitor sees the moment."""
+        if is_new and not self.is_new:
+            services = get_services()
+            user_id = actor.user_id if isinstance(actor, UserActor) else ""
+            owner = owner_of(account, user_id, services.terms.public_organization_id)
+            self._show(first_run=first_run(services.settings.public_url, owner))
+        is_same = self._drawn is not None and self._drawn[0].startswith(account.account_id)
+        self._show(
+            was_waiting=is_same and not is_new and (self.is_new or self.was_waiting),
+            is_new=is_new,
+        )
 
     def _show_numbers(self, rows: list[DailyRow], days: Days, pace: Pace) -> None:
         today = [row for row in rows if row.day == days.last]

@@ -110,7 +110,7 @@ def test_bad_lines_are_named_and_the_others_imported(
         ("x6,,,,,,platinum,", "Offer platinum does not exist"),
         ("x7,,,10", "has 4 fields instead of 8"),
         (",,,10,,,,", "external_id is empty"),
-        ("acme,,,10,,,,", "an earlier line has the same external_id and key"),
+        ("acme,,,10,,,,", "an earlier line has the same external_id, kind and key"),
         ("public,,,10,,,,", "the public organization"),
         ("org_0123456789abcdef,,,10,,,,", "must not look like generated ones"),
         ("x8,,,10,,soon,,", "ends_at must be a date"),
@@ -129,6 +129,34 @@ def test_bad_lines_are_named_and_the_others_imported(
     assert f"Lines with problems: {len(bad)}" in told
     assert [row[:2] for row in rows(BALANCES)] == [("acme", 10), ("beta", 20)]
     assert rows("SELECT count(*) FROM organizations WHERE id LIKE 'x%'") == [(0,)]
+
+
+def test_users_of_the_public_organization(run: Run, rows: Rows, write: Callable[..., Path]) -> None:
+    """The balance is instead of a trial; an organization may have the same ID."""
+    header = "external_id,kind,name,email,executions,used,key\n"
+    file = write(
+        f"{header}u1,user,Ada,ada@example.com,100,40,\nu1,User,,,7,,more\nu1,,Ada Inc,,5,,\n"
+        "u2,user,,,,,\nu3,person,,,1,,\nusr_0123456789abcdef,user,,,1,,\n"
+    )
+    told = run("import", "csv", file)
+    assert "Line 6: kind must be organization or user, not 'person'" in told.stdout
+    assert "Line 7: usr_0123456789abcdef: No account has this ID" in told.stdout
+    assert "Would create accounts: 3\n" in told.stdout
+    assert rows("SELECT count(*) FROM users") == [(0,)]
+    run("import", "csv", file, "--apply")
+    expected = [("u1", 100, 40, "contract"), ("u1", 7, 0, "contract"), (None, 5, 0, "contract")]
+    plans = (
+        "SELECT user_id, executions, used, source FROM plans"
+        " JOIN accounts ON accounts.id = account_id ORDER BY user_id, sequence"
+    )
+    assert rows(plans) == expected
+    people = "SELECT users.id, name, role FROM users JOIN memberships ON user_id = users.id"
+    assert rows(f"{people} ORDER BY 1") == [("u1", "Ada", "member"), ("u2", "", "member")]
+    assert rows("SELECT email FROM billing_details") == [("ada@example.com",)]
+    again = run("import", "csv", file, "--apply")
+    assert "Created accounts: 0\nAdded balances to known accounts: 0" in again.stdout
+    assert rows(plans) == expected
+    assert run("verify").returncode == 0
 
 
 def test_changed_line_is_not_imported_twice(

@@ -90,7 +90,7 @@ async def grant_plan(
     number = ids.decode_account(account_id)
     async with database.transaction() as session:
         account = await session.get(Account, number or 0, with_for_update=True)
-        if account is None or not key_may_read(service, account.organization_id):
+        if account is None or not key_may_read(service, account.organization_id, account.id):
             raise AccountNotFoundError
         known = await session.get(GrantedPlan, (account.id, key))
         if known is not None:

@@ -4,6 +4,7 @@ from typing import Final
 from unicodedata import category
 
 from billing_app.billing.errors import InvalidInputError
+from billing_app.billing.identity.key_format import refuse_key
 
 MAX_LENGTH: Final = 255
 CONTROLS_AND_HALVES: Final = frozenset({"Cc", "Cs"})
@@ -19,4 +20,5 @@ def checked_name(name: str) -> str:
         raise InvalidInputError("A name must have a visible character.", field="name")
     if any(category(character) in CONTROLS_AND_HALVES for character in name):
         raise InvalidInputError("A name must not contain control characters.", field="name")
+    refuse_key(name, field="name")
     return name

@@ -44,6 +44,7 @@ FINDING_SCOPES = READING_SCOPES | {
     Scope.ALERTS,
 }
 MAX_KEPT = 100_000
+PUBLIC_NAME = "Public"
 
 # Built once: building one takes as long as running it.
 _OF_ORGANIZATION = select(Account).where(
@@ -190,7 +191,7 @@ class AccountFinder:
     def known(self, actor: ServiceActor, *, organization_id: str, user_id: str) -> str | None:
         """What `find` returns, when it needs no look-up and refuses nothing."""
         is_public = organization_id == self._public
-        may_find = actor.scopes & FINDING_SCOPES and key_may_read(actor, organization_id)
+        may_find = actor.scopes & FINDING_SCOPES and key_may_name(actor, organization_id, user_id)
         if not may_find or (is_public and not user_id):
             return None
         return self._kept.get((organization_id, user_id if is_public else ""))
@@ -207,7 +208,7 @@ class AccountFinder:
             raise InvalidInputError(
                 "user_id is required for the public organization.", field="user_id"
             )
-        _refuse_other_organization(actor, organization_id)
+        _refuse_other(actor, organization_id, user_id)
         name = (organization_id, user_id if is_public else "")
         if isinstance(actor, ServiceActor) and name in self._kept:
             return self._kept[name]
@@ -226,11 +227,11 @@ class AccountFinder:
 async def ensure_public_organization(database: Database, organization_id: str) -> None:
     """Create the organization whose users get trials, unless it exists."""
     statement = text(
-        "INSERT INTO organizations (id, name, created_at) VALUES (:id, 'Public', now())"
+        "INSERT INTO organizations (id, name, created_at) VALUES (:id, :name, now())"
         " ON CONFLICT DO NOTHING"
     )
     async with database.transaction() as session:
-        await session.exec(statement, params={"id": organization_id})  # pyright: ignore[reportCallIssue, reportArgumentType]
+        await session.exec(statement, params={"id": organization_id, "name": PUBLIC_NAME})  # pyright: ignore[reportCallIssue, reportArgumentType]
 
 
 async def create_organization(
@@ -331,11 +332,20 @@ def require_reading(actor: Actor) -> None:
     raise ScopeMissingError(scope=Scope.PLANS_READ)
 
 
-def _refuse_other_organization(actor: Actor, organization_id: str) -> None:
-    if not isinstance(actor, ServiceActor) or actor.organization_id is None:
-        return
-    if actor.organization_id != organization_id:
-        raise ForbiddenError("This API key belongs to another organization.")
+def refusal_of_name(actor: ServiceActor, organization_id: str, user_id: str) -> str:
+    """Why a key cannot name an account, whether it exists or not; "" when it can."""
+    if key_may_name(actor, organization_id, user_id):
+        return ""
+    if actor.organization_id == organization_id:
+        return "This API key belongs to another user."
+    return "This API key belongs to another organization."
+
+
+def _refuse_other(actor: Actor, organization_id: str, user_id: str) -> None:
+    if isinstance(actor, ServiceActor):
+        reason = refusal_of_name(actor, organization_id, user_id)
+        if reason:
+            raise ForbiddenError(reason)
 
 
 async def _may_read(session: AsyncSession, actor: Actor, account: Account) -> bool:
@@ -353,11 +363,20 @@ def may_read(actor: Actor, account: Account, *, is_member: bool) -> bool:
     if isinstance(actor, (ViewingActor, PortalActor)):
         return account.id == actor.account_number
     if isinstance(actor, ServiceActor):
-        return key_may_read(actor, account.organization_id)
+        return key_may_read(actor, account.organization_id, account.id)
     if account.kind == AccountKind.USER:
         return account.user_id == actor.user_id
     return is_member
 
 
-def key_may_read(actor: ServiceActor, organization_id: str) -> bool:
-    return actor.organization_id in (None, organization_id)
+def key_may_read(actor: ServiceActor, organization_id: str, account_number: int) -> bool:
+    """Whether it is the platform's key, the organization's, or that of the person's account."""
+    return actor.organization_id in (None, organization_id) and actor.account_number in (
+        None,
+        account_number,
+    )
+
+
+def key_may_name(actor: ServiceActor, organization_id: str, user_id: str) -> bool:
+    """As key_may_read, for an account that is named by its owner."""
+    return actor.organization_id in (None, organization_id) and actor.user_id in (None, user_id)

@@ -22,7 +22,7 @@ async def authorize_alerts(
         return await authorize_managing(session, actor, account_id, reading=reading)
     require_scope(actor, Scope.ALERTS)
     account = await session.get(Account, ids.decode_account(account_id) or 0)
-    if account is None or not key_may_read(actor, account.organization_id):
+    if account is None or not key_may_read(actor, account.organization_id, account.id):
         raise AccountNotFoundError
     return account
 

@@ -123,7 +123,7 @@ async def _authorize(session: AsyncSession, actor: Actor, account_number: int) -
         return
     require_scope(actor, Scope.EXECUTIONS)
     account = await session.get(Account, account_number)
-    if account is None or not key_may_read(actor, account.organization_id):
+    if account is None or not key_may_read(actor, account.organization_id, account.id):
         raise AccountNotFoundError
 
 

@@ -34,10 +34,12 @@ CONSUME: Final = Mode.CONSUME
 
 
 class Caller(msgspec.Struct, frozen=True, gc=False):
-    """The key that sends a request; `organization_id` None is the platform."""
+    """The key that sends a request; `organization_id` None is the platform. `account_id`: of a key
+    that belongs to one person's account."""
 
     api_key_id: int | None
     organization_id: str | None
+    account_id: int | None = None
 
 
 class CheckRequest(msgspec.Struct, gc=False):

@@ -12,8 +12,14 @@ from typing import Final
 import asyncpg  # pyright: ignore[reportMissingTypeStubs]
 import structlog
 
+from billing_app.billing.accounts.service import refusal_of_name
 from billing_app.billing.actors import ServiceActor, require_scope
-from billing_app.billing.errors import BillingError, CannotDecideError, ForbiddenError
+from billing_app.billing.errors import (
+    BillingError,
+    CannotDecideError,
+    ForbiddenError,
+    WorkflowNotAllowedError,
+)
 from billing_app.billing.executions import store
 from billing_app.billing.executions.cluster import Cluster
 from billing_app.billing.executions.directory import Directory
@@ -35,6 +41,7 @@ from billing_app.billing.executions.requests import (
     Caller,
     CheckRequest,
     Decision,
+    LeaseRequest,
     Refund,
     Request,
 )
@@ -206,13 +213,19 @@ class Executions:
 
 
 def caller_of(actor: ServiceActor) -> Caller:
-    return Caller(api_key_id=actor.key_id, organization_id=actor.organization_id)
+    return Caller(actor.key_id, actor.organization_id, actor.account_number)
 
 
 def _refusal(actor: ServiceActor, request: Request) -> BillingError | None:
-    """A key of one organization cannot name another, whether that exists or not."""
+    """A key of one organization, or of one person, cannot name another, whether that exists or not;
+    a key of a workflow counts for that one."""
     if not isinstance(request, CheckRequest) or actor.organization_id is None:
         return None
-    if request.organization_id == actor.organization_id:
-        return None
-    return ForbiddenError("This API key belongs to another organization.")
+    reason = refusal_of_name(actor, request.organization_id, request.user_id)
+    if reason:
+        return ForbiddenError(reason)
+    if actor.workflow and request.workflow != actor.workflow:
+        if request.workflow or isinstance(request, LeaseRequest):
+            return WorkflowNotAllowedError(workflow=actor.workflow)
+        request.workflow = actor.workflow
+    return None

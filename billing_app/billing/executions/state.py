@@ -151,7 +151,9 @@ class AccountState(msgspec.Struct):
         return sorted([plan for plan in self.plans if plan.is_usable(now)], key=queue_order)
 
     def may_be_used_by(self, caller: Caller) -> bool:
-        return caller.organization_id in (None, self.organization_id)
+        return caller.organization_id in (None, self.organization_id) and (
+            caller.account_id in (None, self.id)
+        )
 
 
 def remaining_of(plans: list[PlanBalance]) -> int:

@@ -1,15 +1,16 @@
 """Service keys: shown once, stored as a hash, and cached for a few seconds."""
 
-import secrets
+import asyncio
 import time
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from hashlib import sha256
-from typing import Final
+from typing import Final, cast
 
+import structlog
 from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlmodel import col, select
+from sqlmodel import col, or_, select, update
 
 from billing_app.billing.accounts.names import checked_name
 from billing_app.billing.actors import OperatorActor, ServiceActor, require_operator
@@ -19,16 +20,18 @@ from billing_app.billing.errors import (
     NotAuthenticatedError,
     OrganizationNotFoundError,
 )
+from billing_app.billing.identity.key_format import HINT_LENGTH, new_secret
 from billing_app.db.engine import Database
 from billing_app.db.enums import Scope, StaffRole
-from billing_app.db.tables import ApiKey
+from billing_app.db.tables import Account, ApiKey
 
-KEY_PREFIX: Final = "bil_"
-HINT_LENGTH: Final = 12
 CACHE_SECONDS: Final = 3.0
 MAX_CACHED: Final = 10_000
 UNREACHABLE: Final = (OperationalError, PoolTimeoutError)
 MAX_LISTED: Final = 200
+USE_NOTED_EVERY: Final = timedelta(minutes=1)
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +82,7 @@ async def create_key(
         raise InvalidInputError("A key with the scope staff cannot belong to an organization.")
     if expires_at is not None and expires_at <= now:
         raise InvalidInputError("The key would have expired already.", field="expires_at")
-    secret = KEY_PREFIX + secrets.token_urlsafe(32)
+    secret = new_secret()
     row = ApiKey(
         name=name,
         key_hash=hash_key(secret),
@@ -141,6 +144,7 @@ class KeyRing:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._cached: dict[str, tuple[float, ServiceActor | None]] = {}
+        self._noting: set[asyncio.Task[None]] = set()
 
     def cached(self, secret: str) -> ServiceActor | None:
         """The actor when it is cached and fresh; never reads the database."""
@@ -166,17 +170,57 @@ class KeyRing:
 
     async def find(self, secret: str, now: datetime) -> ServiceActor | None:
         """The actor of a live key, read from the database, or None."""
-        query = select(ApiKey).where(ApiKey.key_hash == hash_key(secret))
-        query = query.where(col(ApiKey.revoked_at).is_(None))
+        query = (
+            select(ApiKey, col(Account.id))
+            .join(Account, col(Account.user_id) == col(ApiKey.user_id), isouter=True)
+            .where(ApiKey.key_hash == hash_key(secret))
+            .where(col(ApiKey.revoked_at).is_(None))
+        )
         async with self._database.reading() as session:
-            row = (await session.exec(query)).first()
-        if row is None or (row.expires_at is not None and row.expires_at <= now):
+            found = (await session.exec(query)).first()
+        if found is None:
+            return None
+        row: ApiKey = found[0]
+        account_number = cast("int | None", found[1])
+        is_orphan = row.user_id is not None and account_number is None
+        if is_orphan or (row.expires_at is not None and row.expires_at <= now):
             return None
         assert row.id is not None
-        role = StaffRole(row.staff_role) if row.staff_role else None
+        self._note_use(row, now)
         return ServiceActor(
-            row.id, frozenset(row.scopes), row.organization_id, name=row.name, staff_role=role
+            row.id,
+            frozenset(row.scopes),
+            row.organization_id,
+            name=row.name,
+            staff_role=StaffRole(row.staff_role) if row.staff_role else None,
+            account_number=account_number,
+            user_id=row.user_id,
+            workflow=row.workflow,
         )
+
+    def _note_use(self, row: ApiKey, now: datetime) -> None:
+        """Beside the request, once in a while: nobody waits for it."""
+        if row.last_used_at is not None and row.last_used_at > now - USE_NOTED_EVERY:
+            return
+        task = asyncio.create_task(self._write_use(row.id, now), name="note use of a key")
+        self._noting.add(task)
+        task.add_done_callback(self._noting.discard)
+
+    async def _write_use(self, key_id: int | None, now: datetime) -> None:
+        is_old = or_(
+            col(ApiKey.last_used_at).is_(None), col(ApiKey.last_used_at) <= now - USE_NOTED_EVERY
+        )
+        statement = update(ApiKey).where(col(ApiKey.id) == key_id, is_old).values(last_used_at=now)
+        try:
+            async with self._database.transaction() as session:
+                await session.exec(statement)
+        except Exception as error:
+            log.warning("key_use_not_noted", error=type(error).__name__)
+
+    async def close(self) -> None:
+        """Wait for what is being written."""
+        if self._noting:
+            await asyncio.wait(self._noting)
 
 
 def hash_key(secret: str) -> bytes:

@@ -14,6 +14,7 @@ import asyncpg  # pyright: ignore[reportMissingTypeStubs]
 
 from billing_app.billing import ids
 from billing_app.billing.accounts.external_ids import check_new_id
+from billing_app.billing.accounts.service import PUBLIC_NAME
 from billing_app.billing.actors import Actor, StaffActor, require_operator
 from billing_app.billing.errors import (
     AccountClosedError,
@@ -37,7 +38,7 @@ from billing_app.billing.staff.audit.audit_writing import AuditRecord, ServiceAc
 from billing_app.billing.staff.repairs.drivers import LedgerTransaction, RehearsedError, answer_of
 from billing_app.billing.subscriptions.proration import PERIODS
 from billing_app.db.engine import Database
-from billing_app.db.enums import AccountKind, PlanSource, PlanType
+from billing_app.db.enums import AccountKind, PlanSource, PlanType, Role
 from billing_app.db.tables.plans import PACK_PRIORITY, QUEUE_PRIORITY
 from billing_app.db.urls import for_asyncpg
 
@@ -46,6 +47,21 @@ USED_BEFORE: Final = "Used before the import"
 ACCOUNT: Final = f"""
 SELECT id, blocked_at FROM accounts
 WHERE organization_id = $1 AND kind = '{AccountKind.ORGANIZATION}' FOR UPDATE
+"""  # noqa: S608
+ACCOUNT_OF_USER: Final = f"""
+SELECT id, blocked_at FROM accounts
+WHERE user_id = $1 AND kind = '{AccountKind.USER}' FOR UPDATE
+"""  # noqa: S608
+NEW_USER: Final = """
+INSERT INTO users (id, name, created_at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING
+"""
+NEW_MEMBERSHIP: Final = f"""
+INSERT INTO memberships (organization_id, user_id, role, created_at)
+VALUES ($1, $2, '{Role.MEMBER}', $3) ON CONFLICT DO NOTHING
+"""  # noqa: S608
+NEW_ACCOUNT_OF_USER: Final = f"""
+INSERT INTO accounts (id, kind, organization_id, user_id, created_at)
+VALUES ($1, '{AccountKind.USER}', $2, $3, $4) ON CONFLICT DO NOTHING
 """  # noqa: S608
 NEW_ORGANIZATION: Final = """
 INSERT INTO organizations (id, name, created_at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING
@@ -125,9 +141,10 @@ class BalanceImporter:
 
     def _as_if_kept(self, row: BalanceRow, result: Imported) -> Imported:
         """An earlier line made the account, and was rolled back."""
-        if result is Imported.CREATED and row.external_id in self._rehearsed:
+        name = f"{row.kind} {row.external_id}"
+        if result is Imported.CREATED and name in self._rehearsed:
             return Imported.ADDED if row.has_balance else Imported.KNOWN
-        self._rehearsed.add(row.external_id)
+        self._rehearsed.add(name)
         return result
 
     async def _offer(self, code: str) -> OfferView:
@@ -181,7 +198,8 @@ class BalanceImporter:
 
     async def _account(self, row: BalanceRow, now: datetime) -> tuple[int, datetime | None, bool]:
         """The account's number, locked, its block, and whether it was made now."""
-        rows = await self.connection.fetch(ACCOUNT, row.external_id)
+        statement = ACCOUNT_OF_USER if row.kind is AccountKind.USER else ACCOUNT
+        rows = await self.connection.fetch(statement, row.external_id)
         if rows:
             profile = await self.connection.fetch(PROFILE, rows[0]["id"])
             if profile and profile[0]["closed_at"] is not None:
@@ -189,15 +207,26 @@ class BalanceImporter:
             return rows[0]["id"], rows[0]["blocked_at"], False
         public = self.terms.public_organization_id
         check_new_id(row.external_id, field="external_id", public_organization_id=public)
-        name = row.name or row.external_id
-        await self.connection.execute(NEW_ORGANIZATION, row.external_id, name, now)
         number = ids.new_account_number()
-        await self.connection.execute(NEW_ACCOUNT, number, row.external_id, now)
-        rows = await self.connection.fetch(ACCOUNT, row.external_id)
+        await self._add_account(number, row, now)
+        rows = await self.connection.fetch(statement, row.external_id)
         is_new = rows[0]["id"] == number
         if is_new and row.email:
             await self.connection.execute(NEW_EMAIL, number, row.email)
         return rows[0]["id"], rows[0]["blocked_at"], is_new
+
+    async def _add_account(self, number: int, row: BalanceRow, now: datetime) -> None:
+        """Unless another process does meanwhile. A user comes in the order of the hot path, which
+        may enrol the same person now; the balance is instead of a trial."""
+        execute, public = self.connection.execute, self.terms.public_organization_id
+        if row.kind is AccountKind.ORGANIZATION:
+            await execute(NEW_ORGANIZATION, row.external_id, row.name or row.external_id, now)
+            await execute(NEW_ACCOUNT, number, row.external_id, now)
+            return
+        await execute(NEW_ORGANIZATION, public, PUBLIC_NAME, now)
+        await execute(NEW_USER, row.external_id, row.name, now)
+        await execute(NEW_MEMBERSHIP, public, row.external_id, now)
+        await execute(NEW_ACCOUNT_OF_USER, number, public, row.external_id, now)
 
     async def _begin_free_offer(
         self, account_id: int, offer: OfferView | None, ends_at: datetime | None

@@ -15,9 +15,20 @@ from billing_app.billing.accounts.names import checked_name
 from billing_app.billing.errors import InvalidInputError
 from billing_app.billing.identity.sessions import clean_email
 from billing_app.billing.offers.catalogue import MAX_OFFER_EXECUTIONS
+from billing_app.db.enums import AccountKind
 
 EXTERNAL_ID: Final = "external_id"
-COLUMNS: Final = (EXTERNAL_ID, "name", "email", "executions", "used", "ends_at", "offer", "key")
+COLUMNS: Final = (
+    EXTERNAL_ID,
+    "kind",
+    "name",
+    "email",
+    "executions",
+    "used",
+    "ends_at",
+    "offer",
+    "key",
+)
 DELIMITERS: Final = ",;\t|"
 MAX_KEY_LENGTH: Final = 200
 BYTE_ORDER_MARKS: Final = {
@@ -30,9 +41,11 @@ BYTE_ORDER_MARKS: Final = {
 @dataclass(frozen=True, slots=True)
 class BalanceRow:
     """An account with a balance. `executions` None: the offer's; without an offer, no balance.
-    `key` tells several balances of one account apart."""
+    `kind`: of an organization, or of a user of the public one. `key` tells several balances of one
+    account apart."""
 
     line: int
+    kind: AccountKind
     external_id: str
     name: str
     email: str
@@ -52,7 +65,8 @@ class BalanceRow:
         return blake2b(msgspec.json.encode(parts), digest_size=16).digest()
 
     def identity(self) -> bytes:
-        return blake2b(f"{self.external_id}\0{self.key}".encode(), digest_size=8).digest()
+        parts = f"{self.external_id}\0{self.key}\0{self.kind}"
+        return blake2b(parts.encode(), digest_size=8).digest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +143,7 @@ def _row(line: int, columns: list[str], values: list[str], seen: set[bytes]) -> 
     except InvalidInputError as error:
         return BadRow(line, str(error))
     if row.identity() in seen:
-        return BadRow(line, "an earlier line has the same external_id and key")
+        return BadRow(line, "an earlier line has the same external_id, kind and key")
     seen.add(row.identity())
     return row
 
@@ -140,6 +154,7 @@ def _checked(line: int, fields: dict[str, str]) -> BalanceRow:
         raise InvalidInputError(f"key must have at most {MAX_KEY_LENGTH} printable characters")
     row = BalanceRow(
         line=line,
+        kind=_kind(fields.get("kind", "")),
         external_id=fields[EXTERNAL_ID],
         name=checked_name(name) if name else "",
         email=clean_email(email) if email else "",
@@ -156,6 +171,13 @@ def _checked(line: int, fields: dict[str, str]) -> BalanceRow:
     if row.executions == 0:
         raise InvalidInputError("executions must be at least 1; leave it empty for no balance")
     return row
+
+
+def _kind(text: str) -> AccountKind:
+    kind = text.lower() or AccountKind.ORGANIZATION
+    if kind not in set(AccountKind):
+        raise InvalidInputError(f"kind must be organization or user, not {text!r}")
+    return AccountKind(kind)
 
 
 def _count(fields: dict[str, str], name: str) -> int | None:

@@ -71,7 +71,7 @@ class PolledPlans:
         if number is None:
             raise AccountNotFoundError
         found = await self._pool.fetch(STATEMENT, number, now)
-        if not found or not key_may_read(actor, found[0]["organization_id"]):
+        if not found or not key_may_read(actor, found[0]["organization_id"], number):
             raise AccountNotFoundError
         rows = [_row(row) for row in found if row["sequence"] is not None]
         rows = [row for row in rows if not is_unused_bridge(row, now)]

@@ -35,6 +35,6 @@ class PolledUsage:
             raise AccountNotFoundError
         first, *rows = await self._pool.fetch(STATEMENTS[group_by], number, days.first, days.last)
         owner = first[0]
-        if owner is None or not key_may_read(actor, owner):
+        if owner is None or not key_may_read(actor, owner, number):
             raise AccountNotFoundError
         return usage_rows(rows)

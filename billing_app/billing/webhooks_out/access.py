@@ -48,7 +48,7 @@ async def authorize(
         require(actor, Action.READ if reading else Action.MANAGE_WEBHOOKS)
     elif isinstance(actor, ServiceActor):
         require_scope(actor, Scope.WEBHOOKS)
-        if actor.organization_id not in (None, organization_id):
+        if actor.organization_id not in (None, organization_id) or actor.account_number:
             raise ForbiddenError("This API key belongs to another organization.")
     elif not isinstance(actor, OperatorActor) and organization_id is None:
         raise ForbiddenError("Only staff and platform keys can do this.")

@@ -12,6 +12,7 @@ from sqlalchemy import (
     LargeBinary,
     String,
     UniqueConstraint,
+    text,
 )
 from sqlmodel import Field, SQLModel
 
@@ -22,7 +23,9 @@ from billing_app.db.enums import StaffRole
 class ApiKey(SQLModel, table=True):
     """A service's key: bound to one organization, or to the platform (no organization).
 
-    `staff_role` is the role of a key with the scope `staff`, which belongs to the platform.
+    `staff_role` is the role of a key with the scope `staff`, which belongs to the platform. With
+    `user_id`, a key of the public organization acts for that person's account only. With
+    `workflow`, it counts for that workflow only. `last_used_at` is a minute late at most.
     """
 
     __tablename__ = "api_keys"  # pyright: ignore[reportAssignmentType]
@@ -34,7 +37,9 @@ class ApiKey(SQLModel, table=True):
             "staff_role IS NULL OR (organization_id IS NULL AND 'staff' = ANY (scopes))",
             name="staff_of_platform",
         ),
+        CheckConstraint("user_id IS NULL OR organization_id IS NOT NULL", name="user_of_public"),
         Index("ix_api_keys_organization_id", "organization_id"),
+        Index("ix_api_keys_user_id", "user_id"),
     )
 
     id: int | None = Field(
@@ -46,7 +51,13 @@ class ApiKey(SQLModel, table=True):
     scopes: list[str] = Field(sa_type=ARRAY(String))  # pyright: ignore[reportArgumentType, reportCallIssue]
     organization_id: str | None = Field(default=None, foreign_key="organizations.id")
     staff_role: str | None = None
+    user_id: str | None = Field(default=None, foreign_key="users.id")
+    workflow: str = Field(
+        default="", max_length=255, sa_column_kwargs={"server_default": text("''")}
+    )
+    created_by: str | None = Field(default=None, max_length=255)
     created_at: datetime = instant()
+    last_used_at: datetime | None = instant(nullable=True)
     expires_at: datetime | None = instant(nullable=True)
     revoked_at: datetime | None = instant(nullable=True)
 

@@ -61,7 +61,8 @@ async def test_entries_of_the_release_before_and_old_ones_are_not_mailed(ground:
             connection.execute(
                 "INSERT INTO audit_entries (at, actor_id, actor_name, role, action, account_id,"
                 " subject, reason, before, after, is_news)"
-                " VALUES (%s, 'usr_sam', 'Sam', 'admin', 'sign_out_everywhere', %s, '', 'Why', '{}', '{}', %s)",
+                " VALUES (%s, 'usr_sam', 'Sam', 'admin', 'sign_out_everywhere', %s, '', 'Why',"
+                " '{}', '{}', %s)",
                 [at, acme.holder.account_number, is_news],
             )
     assert await ground.write() == 0
