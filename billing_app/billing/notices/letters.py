@@ -8,7 +8,7 @@ from typing import Any, Final
 from billing_app.billing.mail import Letter
 from billing_app.billing.money import Money
 from billing_app.db.enums import NoticeKind
-from billing_app.routes import DASHBOARD, OVERVIEW
+from billing_app.routes import DASHBOARD, KEYS, OVERVIEW
 
 Figures = Mapping[str, Any]
 Words = Callable[[Figures, str], Letter]
@@ -134,11 +134,11 @@ def _key_expiring(figures: Figures, site: str) -> Letter:
         headline=f"The API key {figures['name']} expires on {_day(figures['expires_at'])}",
         paragraphs=(
             "From then on requests with this key are refused.",
-            "Make a new key and put it in place before that.",
+            "Rotate it before that: for up to a day both keys work, so that you can swap them.",
         ),
         rows=(("Key", f"{figures['name']} ({figures['hint']})"),),
-        button="See your account",
-        url=f"{site}{DASHBOARD}",
+        button="See your API keys",
+        url=f"{site}{KEYS}",
     )
 
 
