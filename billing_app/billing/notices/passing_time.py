@@ -26,7 +26,7 @@ Found = Sequence[tuple[int, NewNotice]]
 
 async def write_notices(database: Database, book: RuleBook, now: datetime) -> int:
     """What is due, each once; returns how many people are mailed."""
-    await book.load()
+    await book.read()
     async with database.reading() as session:
         found = [
             *await _renewals(session, book, now),
