@@ -1,4 +1,4 @@
-"""Mail about what happened to accounts, and confirmed e-mail addresses."""
+"""Mail about what happened to accounts, confirmed e-mail addresses, purchase-order numbers."""
 
 from collections.abc import Sequence
 
@@ -24,6 +24,7 @@ KINDS = (
     "plan_ended",
     "top_up_stopped",
     "key_expiring",
+    "support",
 )
 
 
@@ -31,6 +32,10 @@ def upgrade() -> None:
     op.execute("SET LOCAL lock_timeout = '5s'")
     op.add_column("users", sa.Column("confirmation_asked_at", sa.DateTime(timezone=True)))
     op.add_column("users", sa.Column("email_confirmed_at", sa.DateTime(timezone=True)))
+    # Entries that there are keep NULL; new ones, of the release before too, are news.
+    op.add_column("audit_entries", sa.Column("is_news", sa.Boolean()))
+    op.alter_column("audit_entries", "is_news", server_default=sa.true())
+    op.add_column("billing_details", sa.Column("purchase_order", sa.String(length=140)))
     op.create_table(
         "notices",
         sa.Column("account_id", sa.BigInteger(), autoincrement=False, nullable=False),
@@ -58,5 +63,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_table("notices")
+    op.drop_column("billing_details", "purchase_order")
+    op.drop_column("audit_entries", "is_news")
     op.drop_column("users", "email_confirmed_at")
     op.drop_column("users", "confirmation_asked_at")

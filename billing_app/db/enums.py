@@ -215,6 +215,7 @@ class NoticeKind(StrEnum):
     PLAN_ENDED = "plan_ended"
     TOP_UP_STOPPED = "top_up_stopped"
     KEY_EXPIRING = "key_expiring"
+    SUPPORT = "support"
 
 
 class MailTopic(StrEnum):
@@ -227,6 +228,7 @@ class MailTopic(StrEnum):
     PLAN_CHANGES = "plan_changes"
     TOP_UPS = "top_ups"
     KEYS = "keys"
+    SUPPORT = "support"
 
 
 class AlertChannel(StrEnum):

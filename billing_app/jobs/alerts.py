@@ -11,7 +11,7 @@ from billing_app.billing.alerts import delivery, pace, paying, retention
 from billing_app.billing.alerts.rule_book import RuleBook
 from billing_app.billing.alerts.sweep import sweep_balances
 from billing_app.billing.notices import passing_time as notices
-from billing_app.billing.notices import sending
+from billing_app.billing.notices import sending, support
 from billing_app.billing.subscriptions.installation import may_write
 from billing_app.composition import get_services
 from billing_app.jobs import mail, webhooks
@@ -67,6 +67,16 @@ async def watch() -> int:
 
 
 @DBOS.step()
+async def mail_notices() -> int:
+    queue = await _mail_queue()
+    if queue is None:
+        return 0
+    database, now = get_services().database, _now()
+    await support.write_support_notices(database, now)
+    return await sending.queue_notices(database, queue, now)
+
+
+@DBOS.step()
 async def ask_for_cards() -> int:
     services = get_services()
     if services.settings.stripe_secret_key is None:
@@ -83,9 +93,10 @@ async def deliver_alerts() -> None:
 
 @DBOS.workflow()
 async def sweep_alerts(_scheduled_at: datetime, _context: Any) -> None:
-    """Now and then: payments that failed, and what was not announced."""
+    """Now and then: payments that failed, what was not announced, and what support did."""
     await alert_failed_payments()
     await deliver()
+    await mail_notices()
 
 
 @DBOS.workflow()

@@ -43,7 +43,7 @@ async def send(account_id: int) -> None:
 
 @DBOS.workflow(name=CUSTOMER_DETAILS)
 async def send_customer_details(account_id: int) -> None:
-    """Give the account's customer its newest name and e-mail address."""
+    """Give the account's customer its newest details."""
     await send(account_id)
 
 

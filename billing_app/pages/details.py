@@ -20,6 +20,7 @@ from billing_app.states.details_form import (
     CHECK_EMAIL,
     EMAIL,
     NAME,
+    PURCHASE_ORDER,
     SEND_AGAIN,
     WITHDRAW,
 )
@@ -82,6 +83,11 @@ def _billing() -> rx.Component:
                 rx.cond(may_manage, _change("Change billing email", BILLING_EMAIL)),
                 note=billing.email_note,
                 pending=_pending(billing.pending, BILLING_EMAIL, may_manage=may_manage),
+            ),
+            _detail(
+                "Purchase order",
+                billing.purchase_order,
+                rx.cond(may_manage, _change("Change purchase order", PURCHASE_ORDER)),
             ),
             class_name="spending",
         ),
@@ -207,6 +213,21 @@ def _dialogs() -> rx.Component:
             text="We email a link to the new address. Invoices go there once it is confirmed.",
             confirm="Change billing email",
             on_submit=Form.change_billing_email,
+        ),
+        _dialog(
+            PURCHASE_ORDER,
+            field(
+                "Purchase-order number",
+                "purchase_order",
+                value=billing.typed_purchase_order,
+                hint="Leave empty for none.",
+                is_required=False,
+                max_length=140,
+            ),
+            title="Change the purchase order",
+            text="It appears on new invoices.",
+            confirm="Change purchase order",
+            on_submit=Form.change_purchase_order,
         ),
     )
 

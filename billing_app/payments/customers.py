@@ -15,6 +15,7 @@ from billing_app.billing.subscriptions.provider_errors import (
 from billing_app.payments import translate
 from billing_app.payments.calls import PAGE_SIZE, all_rows, options, send
 from billing_app.payments.cards import Cards
+from billing_app.payments.invoice_fields import fields_with
 
 PORTAL_METADATA: Final = "billing_portal"
 PORTAL_VERSION: Final = "2"
@@ -52,14 +53,29 @@ class Customers(Cards):
         return made.id
 
     async def update_customer(
-        self, customer_id: str, *, name: str, email: str | None, key: str
+        self,
+        customer_id: str,
+        *,
+        name: str,
+        email: str | None,
+        purchase_order: str | None = None,
+        key: str,
     ) -> None:
-        """An empty address unsets it (docs.stripe.com/api/customers/update). A deleted customer is
+        """An empty value unsets it (docs.stripe.com/api/customers/update). A deleted customer is
         NotAtProviderError."""
         body: dict[str, Any] = {"name": name, "email": email or ""}
+        if purchase_order is not None:
+            fields = await self._fields_with(customer_id, purchase_order)
+            body["invoice_settings"] = {"custom_fields": fields or ""}
         await send(
             lambda: self.client.v1.customers.update_async(customer_id, body, options(key))  # pyright: ignore[reportArgumentType]
         )
+
+    async def _fields_with(self, customer_id: str, purchase_order: str) -> list[dict[str, str]]:
+        customer = await send(lambda: self.client.v1.customers.retrieve_async(customer_id))
+        if getattr(customer, "deleted", False):
+            raise NotAtProviderError(param="customer")
+        return fields_with(customer, purchase_order)
 
     async def payment_method(
         self, customer_id: str, subscription_id: str | None = None

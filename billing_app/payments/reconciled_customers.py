@@ -9,7 +9,7 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing import ids
-from billing_app.billing.accounts.billing_details import details_of
+from billing_app.billing.accounts.billing_details import CustomerDetails, details_of
 from billing_app.billing.errors import BillingError
 from billing_app.billing.subscriptions.customer_details import send_details
 from billing_app.billing.subscriptions.customers import keep_customer
@@ -108,11 +108,13 @@ class ReconciledCustomers:
         self.notes.note(theirs.account_id, "customer", customer_id, customer_id, ours, healed=safe)
 
     async def _details(self, account: Account, theirs: OurCustomer, *, may_heal: bool) -> None:
-        """The name and e-mail address of a customer."""
+        """The name, e-mail address and purchase-order number of a customer."""
         async with self.database.reading() as session:
             ours = await details_of(session, account)
             has_checked_out = await _has_checked_out(session, account.id)
-        if (theirs.name, theirs.email) == (ours.name, ours.email):
+        order = ours.purchase_order
+        has_order = order is None or order == theirs.purchase_order
+        if has_order and (theirs.name, theirs.email) == (ours.name, ours.email):
             return
         healed = False
         try:
@@ -124,9 +126,10 @@ class ReconciledCustomers:
         except BillingError as error:
             log.warning("details_not_sent", customer_id=theirs.customer_id, code=error.code)
         # A checkout replaces the name by that on the card: no difference that staff must see.
-        if (healed or self.dry_run) and has_checked_out and theirs.email == ours.email:
+        is_by_checkout = has_checked_out and has_order and theirs.email == ours.email
+        if (healed or self.dry_run) and is_by_checkout:
             return
-        there, here = (f"{each.name}, {each.email or NO_EMAIL}" for each in (theirs, ours))
+        there, here = (_told(each, with_order=not has_order) for each in (theirs, ours))
         self.notes.note(
             theirs.account_id, "details", theirs.customer_id, there, here, healed=healed
         )
@@ -169,6 +172,12 @@ class ReconciledCustomers:
     def _note_customer(self, customer: ProviderCustomer, theirs: str) -> None:
         account_id, ours = ids.encode_account(customer.account_id), customer.customer_id
         self.notes.note(account_id, "customer", ours, theirs, ours, healed=False)
+
+
+def _told(details: OurCustomer | CustomerDetails, *, with_order: bool) -> str:
+    text = f"{details.name}, {details.email or NO_EMAIL}"
+    order = details.purchase_order or "none"
+    return f"{text}, purchase order {order}" if with_order else text
 
 
 async def _has_checked_out(session: AsyncSession, account_id: int) -> bool:

@@ -22,6 +22,7 @@ from billing_app.payments.calls import (
     reference,
     send,
 )
+from billing_app.payments.invoice_fields import purchase_order_of
 
 EXPANDED: Final = ["data.schedule", "data.default_payment_method"]
 
@@ -77,6 +78,7 @@ class Snapshots(StripeCalls):
                 translate.metadata(row).get(translate.INSTALLATION_METADATA, ""),
                 row.name or "",
                 row.email or None,
+                purchase_order_of(row),
             )
             for row in page.data
             if translate.ACCOUNT_METADATA in translate.metadata(row)

@@ -31,6 +31,7 @@ TOPIC_NAMES: Final[Mapping[MailTopic, str]] = {
     MailTopic.PLAN_CHANGES: "Plan changed or cancelled",
     MailTopic.TOP_UPS: "Top-ups stopped",
     MailTopic.KEYS: "API keys about to expire",
+    MailTopic.SUPPORT: "What support did",
 }
 WHEN: Final[Mapping[AlertKind, str]] = {
     AlertKind.REMAINING_SHARE: "When {value}% of the executions or fewer are left",

@@ -55,6 +55,8 @@ def _billing_item(details: DetailsView, *, is_organization: bool) -> BillingItem
         typed_email=details.own_email or "",
         usual_email=details.usual.email or "no address",
         pending=_pending(details.pending),
+        purchase_order=details.used.purchase_order or "None",
+        typed_purchase_order=details.used.purchase_order or "",
     )
 
 

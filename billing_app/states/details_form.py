@@ -22,7 +22,8 @@ NAME: Final = "name"
 EMAIL: Final = "email"
 BILLING_NAME: Final = "billing_name"
 BILLING_EMAIL: Final = "billing_email"
-KINDS: Final = (NAME, EMAIL, BILLING_NAME, BILLING_EMAIL)
+PURCHASE_ORDER: Final = "purchase_order"
+KINDS: Final = (NAME, EMAIL, BILLING_NAME, BILLING_EMAIL, PURCHASE_ORDER)
 SEND_AGAIN: Final = "again_"
 WITHDRAW: Final = "withdraw_"
 CHECK_EMAIL: Final = "Check your email"
@@ -64,6 +65,12 @@ class DetailsFormState(ActionMixin, SessionState):
     async def change_billing_email(self, form: dict[str, Any]) -> Refresh:
         """Mail a link to the account's new billing email; empty removes it."""
         return await self._carry_out(YES, self._change_billing_email, str(form.get("email", "")))
+
+    @rx.event(background=True)
+    async def change_purchase_order(self, form: dict[str, Any]) -> Refresh:
+        """Set the purchase-order number on the account's invoices; empty removes it."""
+        number = str(form.get("purchase_order", ""))
+        return await self._carry_out(YES, self._change_purchase_order, number)
 
     @rx.event(background=True)
     async def send_again(self, kind: str) -> Refresh:
@@ -121,6 +128,18 @@ class DetailsFormState(ActionMixin, SessionState):
             now=action.now,
         )
         return Message("good", "Billing name changed", "It appears on new invoices.")
+
+    async def _change_purchase_order(self, action: Action, number: str) -> Message:
+        await billing_details.change_purchase_order(
+            get_services().database,
+            get_details_queue(),
+            action.actor,
+            action.account_id,
+            purchase_order=number,
+            now=action.now,
+        )
+        text = "It appears on new invoices." if number.strip() else "New invoices have none."
+        return Message("good", "Purchase-order number changed", text)
 
     async def _change_billing_email(self, action: Action, email: str) -> Message:
         database = get_services().database

@@ -52,6 +52,8 @@ class BillingItem:
     typed_email: str = ""
     usual_email: str = ""
     pending: str = ""
+    purchase_order: str = ""
+    typed_purchase_order: str = ""
 
 
 @dataclass(frozen=True, slots=True)

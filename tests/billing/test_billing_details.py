@@ -15,6 +15,7 @@ from billing_app.billing.errors import (
     AccountNotFoundError,
     BillingError,
     ForbiddenError,
+    InvalidInputError,
 )
 from billing_app.billing.identity.email_links import (
     EmailLinkExpiredError,
@@ -63,6 +64,17 @@ async def set_name(outbox: Outbox, who: Any, holder: Holder, name: str = "Acme L
     )
 
 
+async def set_order(outbox: Outbox, who: Any, holder: Holder, number: str = "PO 4711/7") -> None:
+    await billing_details.change_purchase_order(
+        outbox.services.database,
+        outbox,
+        who,
+        holder.account_id,
+        purchase_order=number,
+        now=datetime.now(UTC),
+    )
+
+
 async def ask_billing(outbox: Outbox, who: Any, holder: Holder, email: str = "") -> None:
     await billing_details.request_billing_email(
         outbox.services.database,
@@ -90,7 +102,7 @@ async def withdraw(outbox: Outbox, who: Any, holder: Holder) -> None:
     await billing_details.withdraw_billing_email(outbox.services.database, who, holder.account_id)
 
 
-CHANGES = (set_name, ask_billing, remove, again, withdraw)
+CHANGES = (set_name, set_order, ask_billing, remove, again, withdraw)
 
 
 async def test_details_without_own_ones(outbox: Outbox, firm: Firm, ada: UserActor) -> None:
@@ -142,6 +154,30 @@ async def test_billing_name_and_email_of_their_own(outbox: Outbox, firm: Firm) -
         ("change_billing_name", {"billing_name": "Acme Ltd"}),
         ("change_billing_email", {"billing_email": new}),
     ]
+
+
+async def test_purchase_order_is_set_and_removed(outbox: Outbox, firm: Firm) -> None:
+    assert (await used(outbox, firm.holder)).purchase_order is None
+    await set_order(outbox, firm.admin, firm.holder, " ")
+    assert (await used(outbox, firm.holder)).purchase_order is None
+    for _ in range(2):
+        await set_order(outbox, firm.admin, firm.holder, "  PO 4711/7 ")
+    assert (await used(outbox, firm.holder)).purchase_order == "PO 4711/7"
+    await set_order(outbox, firm.admin, firm.holder, "")
+    assert (await used(outbox, firm.holder)).purchase_order == ""
+    assert outbox.customers == [firm.holder.account_number] * 2
+    entries = await entries_of(outbox, firm.admin)
+    assert [(each.action, each.after) for each in entries] == [
+        ("change_purchase_order", {"purchase_order": "PO 4711/7"}),
+        ("change_purchase_order", {"purchase_order": ""}),
+    ]
+
+
+@pytest.mark.parametrize("number", ["x" * 141, "a\0b", "a\nb", "\ud800", "\u200b"])
+async def test_invalid_purchase_order_is_refused(outbox: Outbox, firm: Firm, number: str) -> None:
+    with pytest.raises(InvalidInputError):
+        await set_order(outbox, firm.owner, firm.holder, number)
+    assert (await used(outbox, firm.holder)).purchase_order is None
 
 
 @pytest.mark.parametrize("change", CHANGES)

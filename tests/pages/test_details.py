@@ -97,6 +97,23 @@ def test_change_the_email(
     sign_in(open_context().new_page(), new, PASSWORD)
 
 
+def test_change_the_purchase_order(open_context: OpenContext, running_app: RunningApp) -> None:
+    page = details(new_customer(open_context, running_app))
+    expect(detail(page, "Purchase order")).to_contain_text("None")
+    page.get_by_role("button", name="Change purchase order").click()
+    page.get_by_role("textbox", name="Purchase-order number").fill("PO 4711/7")
+    assert faults(page, "details-purchase-order", within="[role=dialog]") == []
+    page.get_by_role("dialog").get_by_role("button", name="Change purchase order").click()
+    expect(page.get_by_text("Purchase-order number changed")).to_be_visible()
+    expect(detail(page, "Purchase order")).to_contain_text("PO 4711/7")
+    assert faults(page, "details") == []
+    page.get_by_role("button", name="Change purchase order").click()
+    page.get_by_role("textbox", name="Purchase-order number").fill("")
+    page.get_by_role("dialog").get_by_role("button", name="Change purchase order").click()
+    expect(page.get_by_text("New invoices have none.")).to_be_visible()
+    expect(detail(page, "Purchase order")).to_contain_text("None")
+
+
 def test_links_are_limited(open_context: OpenContext, running_app: RunningApp) -> None:
     page = details(new_customer(open_context, running_app))
     page.get_by_role("button", name="Change billing email").click()

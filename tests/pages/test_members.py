@@ -124,6 +124,7 @@ def every_deed(account_id: str) -> list[str]:
         event(DetailsState, "load"),
         event(DetailsFormState, "ask", kind=BILLING_NAME),
         event(DetailsFormState, "change_billing_name", form={"name": "Evil"}),
+        event(DetailsFormState, "change_purchase_order", form={"purchase_order": "EVIL"}),
         event(DetailsFormState, "close"),
         event(DetailsFormState, "change_billing_email", form={"email": "evil@example.com"}),
         event(DetailsFormState, "change_billing_email", form={"email": ""}),

@@ -201,6 +201,73 @@ async def test_details_that_change_after_an_interrupted_creation(
     assert len(harness.client.v1.customers.list().data) == 1
 
 
+# Purchase-order number
+
+
+async def order(harness: BillingHarness, owner: UserActor, number: str) -> None:
+    """Here alone."""
+    await billing_details.change_purchase_order(
+        harness.services.database,
+        None,
+        owner,
+        harness.holder.account_id,
+        purchase_order=number,
+        now=harness.now,
+    )
+
+
+def fields_at_stripe(harness: BillingHarness) -> list[tuple[str, str]]:
+    settings = harness.client.v1.customers.retrieve(harness.customer_id()).invoice_settings
+    found = (settings and settings.custom_fields) or []
+    return [(field.name, field.value) for field in found]
+
+
+async def test_purchase_order_is_on_invoices_beside_other_fields(
+    harness: BillingHarness, owner: UserActor
+) -> None:
+    await portal(harness)
+    harness.client.v1.customers.update(
+        harness.customer_id(),
+        {"invoice_settings": {"custom_fields": [{"name": "Cost centre", "value": "12"}]}},
+    )
+    await rename(harness, owner, "Shelley Ltd")
+    await send(harness)
+    assert fields_at_stripe(harness) == [("Cost centre", "12")]
+    await order(harness, owner, "PO 4711")
+    await send(harness)
+    both = [("Purchase order", "PO 4711"), ("Cost centre", "12")]
+    assert fields_at_stripe(harness) == both
+    made = harness.client.v1.invoices.create({"customer": harness.customer_id()})
+    assert [(each.name, each.value) for each in made.custom_fields or []] == both
+    await order(harness, owner, "")
+    await send(harness)
+    assert fields_at_stripe(harness) == [("Cost centre", "12")]
+
+
+async def test_new_customer_has_the_purchase_order(
+    harness: BillingHarness, owner: UserActor
+) -> None:
+    await order(harness, owner, "PO 4711")
+    await portal(harness)
+    assert fields_at_stripe(harness) == [("Purchase order", "PO 4711")]
+
+
+async def test_reconciliation_heals_the_purchase_order(
+    harness: BillingHarness, owner: UserActor
+) -> None:
+    await portal(harness)
+    await order(harness, owner, "PO 4711")
+    (found,) = await harness.reconcile()
+    assert (found.what, found.theirs, found.ours, found.healed) == (
+        "details",
+        f"Acme, {owner.email}, purchase order none",
+        f"Acme, {owner.email}, purchase order PO 4711",
+        True,
+    )
+    assert fields_at_stripe(harness) == [("Purchase order", "PO 4711")]
+    assert await harness.reconcile() == []
+
+
 # Reconciliation
 
 

@@ -6,7 +6,7 @@ address, or that of the oldest owner who has one. A new address is used once it 
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Final, Protocol
 
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col, delete, or_, select
@@ -40,6 +40,8 @@ from billing_app.db.tables import (
     User,
 )
 
+MAX_PURCHASE_ORDER_LENGTH: Final = 140
+
 
 class DetailsQueue(Protocol):
     """Has the provider's customer brought up to date soon after the commit of `session`."""
@@ -51,10 +53,12 @@ class DetailsQueue(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class CustomerDetails:
-    """`email` None: nobody of the account has an address."""
+    """`email` None: nobody of the account has an address. `purchase_order`: printed on invoices;
+    None: what the provider's customer has is left alone."""
 
     name: str
     email: str | None
+    purchase_order: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +107,34 @@ async def change_billing_name(
         before, own.name = own.name, name
         session.add(own)
         change = CustomerChange(CustomerAction.CHANGE_BILLING_NAME, "billing_name", before, name)
+        await _finish(session, details_queue, person, account.id, change, now)
+
+
+async def change_purchase_order(
+    database: Database,
+    details_queue: DetailsQueue | None,
+    actor: Actor,
+    account_id: str,
+    *,
+    purchase_order: str,
+    now: datetime,
+) -> None:
+    """Set the purchase-order number on new invoices; blank: none.
+
+    Raises InvalidInputError, and as `authorize_managing`.
+    """
+    number = _checked_purchase_order(purchase_order)
+    async with database.transaction() as session:
+        account, person = await _authorize(session, actor, account_id)
+        own = await lock_own(session, account.id)
+        before = own.purchase_order or ""
+        if before == number:
+            return
+        own.purchase_order = number
+        session.add(own)
+        change = CustomerChange(
+            CustomerAction.CHANGE_PURCHASE_ORDER, "purchase_order", before, number
+        )
         await _finish(session, details_queue, person, account.id, change, now)
 
 
@@ -224,7 +256,18 @@ async def queue_all_of(
 
 
 def _merged(own: BillingDetails, usual: CustomerDetails) -> CustomerDetails:
-    return CustomerDetails(own.name or usual.name, own.email or usual.email)
+    name, email = own.name or usual.name, own.email or usual.email
+    return CustomerDetails(name, email, own.purchase_order)
+
+
+def _checked_purchase_order(text: str) -> str:
+    """Raises InvalidInputError. The length is that of a custom field on an invoice
+    (docs.stripe.com/api/customers/update)."""
+    number = checked_name(text) if text.strip() else ""
+    if len(number) > MAX_PURCHASE_ORDER_LENGTH:
+        most = MAX_PURCHASE_ORDER_LENGTH
+        raise InvalidInputError(f"It can have at most {most} characters.", field="purchase_order")
+    return number
 
 
 async def _usual_details(session: AsyncSession, account: Account) -> CustomerDetails:

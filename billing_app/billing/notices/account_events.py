@@ -81,7 +81,8 @@ class AccountEventNotices:
         row = await _own_invoice(session, event.account_id, invoice_id)
         if row is None or row.billing_reason != RENEWAL or row.bank_asked_at is not None:
             return None
-        await self._book.load()
+        # What changed since the last failure is read: those are few.
+        await self._book.read()
         rules = self._book.rules_of(event.account_id, await _version(session, row))
         if attempt == "1" and rules.of_kind(AlertKind.PAYMENT_FAILED):
             return None

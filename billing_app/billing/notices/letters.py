@@ -8,10 +8,11 @@ from typing import Any, Final
 from billing_app.billing.mail import Letter
 from billing_app.billing.money import Money
 from billing_app.db.enums import NoticeKind
-from billing_app.routes import DASHBOARD, OVERVIEW
+from billing_app.routes import DASHBOARD, KEYS, OVERVIEW
 
 Figures = Mapping[str, Any]
 Words = Callable[[Figures, str], Letter]
+MAX_SUBJECT_LENGTH: Final = 120
 INSTANT: Final = timedelta(microseconds=1)
 
 
@@ -133,9 +134,18 @@ def _key_expiring(figures: Figures, site: str) -> Letter:
         headline=f"The API key {figures['name']} expires on {_day(figures['expires_at'])}",
         paragraphs=(
             "From then on requests with this key are refused.",
-            "Make a new key and put it in place before that.",
+            "Rotate it before that: for up to a day both keys work, so that you can swap them.",
         ),
         rows=(("Key", f"{figures['name']} ({figures['hint']})"),),
+        button="See your API keys",
+        url=f"{site}{KEYS}",
+    )
+
+
+def _support(figures: Figures, site: str) -> Letter:
+    return Letter(
+        headline=f"Support: {figures['what']}"[:MAX_SUBJECT_LENGTH],
+        paragraphs=(f"{figures['what']}.", f"The reason: {figures['reason']}"),
         button="See your account",
         url=f"{site}{DASHBOARD}",
     )
@@ -176,4 +186,5 @@ _WORDS: Final[Mapping[NoticeKind, Words]] = {
     NoticeKind.PLAN_ENDED: _ended,
     NoticeKind.TOP_UP_STOPPED: _top_up_stopped,
     NoticeKind.KEY_EXPIRING: _key_expiring,
+    NoticeKind.SUPPORT: _support,
 }

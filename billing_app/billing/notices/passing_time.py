@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from sqlalchemy import and_, or_
+from sqlalchemy.orm import aliased
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -24,7 +26,7 @@ Found = Sequence[tuple[int, NewNotice]]
 
 async def write_notices(database: Database, book: RuleBook, now: datetime) -> int:
     """What is due, each once; returns how many people are mailed."""
-    await book.load()
+    await book.read()
     async with database.reading() as session:
         found = [
             *await _renewals(session, book, now),
@@ -107,11 +109,25 @@ async def _suspended(session: AsyncSession, now: datetime) -> Found:
 
 
 async def _expiring_keys(session: AsyncSession, now: datetime) -> Found:
-    """Keys of organizations that expire within a week."""
+    """Keys of organizations and people that expire within a week, and have no newer one of the same
+    name: those were rotated."""
+    is_organizations = and_(
+        col(ApiKey.user_id).is_(None),
+        col(Account.kind) == AccountKind.ORGANIZATION,
+        col(Account.organization_id) == ApiKey.organization_id,
+    )
+    newer = aliased(ApiKey)
+    is_rotated = select(newer.id).where(
+        col(newer.organization_id) == ApiKey.organization_id,
+        col(newer.user_id).is_not_distinct_from(ApiKey.user_id),
+        newer.name == ApiKey.name,
+        col(newer.created_at) > ApiKey.created_at,
+        col(newer.revoked_at).is_(None),
+    )
     query = (
         select(ApiKey, Account.id)
-        .join(Account, col(Account.organization_id) == ApiKey.organization_id)
-        .where(Account.kind == AccountKind.ORGANIZATION, col(ApiKey.revoked_at).is_(None))
+        .join(Account, or_(is_organizations, col(Account.user_id) == ApiKey.user_id))
+        .where(col(ApiKey.revoked_at).is_(None), ~is_rotated.exists())
         .where(col(ApiKey.expires_at) > now, col(ApiKey.expires_at) <= now + AHEAD)
         .order_by(col(ApiKey.expires_at))
         .limit(MAX_ROWS)

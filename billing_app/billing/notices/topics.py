@@ -18,4 +18,5 @@ TOPIC_OF: Final[Mapping[NoticeKind, MailTopic]] = {
     NoticeKind.PLAN_ENDED: MailTopic.PLAN_CHANGES,
     NoticeKind.TOP_UP_STOPPED: MailTopic.TOP_UPS,
     NoticeKind.KEY_EXPIRING: MailTopic.KEYS,
+    NoticeKind.SUPPORT: MailTopic.SUPPORT,
 }

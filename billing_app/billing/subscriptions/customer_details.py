@@ -1,4 +1,4 @@
-"""The provider's customer gets the account's name and e-mail address, and always the newest.
+"""The provider's customer gets the account's billing details, and always the newest.
 
 Whoever sends them looks again afterwards: if they, or the customer, changed meanwhile, they are
 sent once more. So what arrives last is what was true after it arrived.
@@ -51,10 +51,16 @@ async def send_details(
         wanted = await _read(database, account_id)
         if wanted is None or wanted == sent or wanted.customer_id == deleted_id:
             return
-        name, email = wanted.details.name, wanted.details.email
+        details = wanted.details
         key = ids.new_id(f"customer-details-{ids.encode_account(account_id)}-")
         try:
-            await provider.update_customer(wanted.customer_id, name=name, email=email, key=key)
+            await provider.update_customer(
+                wanted.customer_id,
+                name=details.name,
+                email=details.email,
+                purchase_order=details.purchase_order,
+                key=key,
+            )
         except NotAtProviderError:
             deleted_id = wanted.customer_id
         else:

@@ -92,12 +92,13 @@ async def _create(
     name, email = details.name, details.email
     create = partial(provider.create_customer, account_id=account_id, name=name, email=email)
     try:
-        return SentDetails(await create(key=key), details)
+        return SentDetails(await create(key=key), CustomerDetails(name, email))
     except ProviderKeyConflictError:
         async for theirs in _our_customers(provider):
             if theirs.account_id == account_id and theirs.mark in marks:
                 return SentDetails(theirs.customer_id, CustomerDetails(theirs.name, theirs.email))
-    return SentDetails(await create(key=ids.new_id(f"{key}-")), details)
+    again = ids.new_id(f"{key}-")
+    return SentDetails(await create(key=again), CustomerDetails(name, email))
 
 
 async def _our_customers(provider: PaymentProvider) -> AsyncIterator[OurCustomer]:

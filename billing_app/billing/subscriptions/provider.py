@@ -252,6 +252,7 @@ class OurCustomer:
     mark: str = ""
     name: str = ""
     email: str | None = None
+    purchase_order: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -366,8 +367,16 @@ class PaymentProvider(Protocol):
     ) -> str: ...
 
     async def update_customer(
-        self, customer_id: str, *, name: str, email: str | None, key: str
-    ) -> None: ...
+        self,
+        customer_id: str,
+        *,
+        name: str,
+        email: str | None,
+        purchase_order: str | None = None,
+        key: str,
+    ) -> None:
+        """`purchase_order`: printed on invoices from now on; "": none; None: left as it is."""
+        ...
 
     async def payment_method(
         self, customer_id: str, subscription_id: str | None = None

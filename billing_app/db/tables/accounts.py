@@ -97,7 +97,8 @@ class Account(SQLModel, table=True):
 
 class BillingDetails(SQLModel, table=True):
     """The name and e-mail address on an account's invoices, where they are not the account's own:
-    "" and None stand for those."""
+    "" and None stand for those. `purchase_order`: printed on invoices; "": removed again; None:
+    there never was one, and the provider's customer is left as it is."""
 
     __tablename__ = "billing_details"  # pyright: ignore[reportAssignmentType]
 
@@ -109,6 +110,7 @@ class BillingDetails(SQLModel, table=True):
     )
     name: str = Field(default="", max_length=255, sa_column_kwargs={"server_default": text("''")})
     email: str | None = Field(default=None, max_length=320)
+    purchase_order: str | None = Field(default=None, max_length=140)
 
 
 class AccountProfile(SQLModel, table=True):

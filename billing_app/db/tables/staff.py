@@ -12,6 +12,7 @@ from sqlalchemy import (
     LargeBinary,
     false,
     text,
+    true,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
@@ -59,6 +60,7 @@ class AuditEntry(SQLModel, table=True):
     any; `before` and `after` are its figures. An entry that undoes another names it, and each is
     undone at most once. `request_key` is the caller's idempotency key: the same key of the same
     person is the same repair, and `request_hash` tells whether the request was the same.
+    `is_news` None: written before customers were mailed about entries.
     """
 
     __tablename__ = "audit_entries"  # pyright: ignore[reportAssignmentType]
@@ -101,3 +103,4 @@ class AuditEntry(SQLModel, table=True):
     undoes: int | None = Field(default=None, foreign_key="audit_entries.id", sa_type=BigInteger)
     request_key: str | None = Field(default=None, max_length=255)
     request_hash: bytes | None = Field(default=None, sa_type=LargeBinary)
+    is_news: bool | None = Field(default=True, sa_column_kwargs={"server_default": true()})

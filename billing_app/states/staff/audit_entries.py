@@ -45,6 +45,7 @@ WORDING: Final[dict[str, str]] = {
     CustomerAction.CHANGE_EMAIL: "Changed their email address",
     CustomerAction.CHANGE_BILLING_NAME: "Changed the billing name",
     CustomerAction.CHANGE_BILLING_EMAIL: "Changed the billing email",
+    CustomerAction.CHANGE_PURCHASE_ORDER: "Changed the purchase-order number",
     CustomerAction.MAKE_KEY: "Made an API key",
     CustomerAction.ROTATE_KEY: "Rotated an API key",
     CustomerAction.REVOKE_KEY: "Revoked an API key",

@@ -74,6 +74,7 @@ def new_invoice(
         collection_method="charge_automatically",
         created=now,
         currency=currency,
+        custom_fields=customer["invoice_settings"]["custom_fields"],
         customer=customer["id"],
         customer_email=customer["email"],
         customer_name=customer["name"],

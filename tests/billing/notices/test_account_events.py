@@ -22,10 +22,11 @@ from tests.factories import Holder, connect, membership, person
 class Ground:
     url: str
     database: Database
+    listener: AccountEventNotices
 
     async def dispatch(self) -> None:
         """As the worker does."""
-        await dispatch_events(self.database, NOW, AccountEventNotices(RuleBook(self.database)))
+        await dispatch_events(self.database, NOW, self.listener)
 
     async def tell(
         self, holder: Holder, event_type: EventType, key: str | None = None, **data: Any
@@ -41,7 +42,7 @@ class Ground:
 @pytest.fixture
 async def ground(own_database_url: str) -> AsyncIterator[Ground]:
     database = Database(own_database_url)
-    yield Ground(own_database_url, database)
+    yield Ground(own_database_url, database, AccountEventNotices(RuleBook(database)))
     await database.dispose()
 
 
@@ -86,6 +87,9 @@ async def test_each_attempt_of_a_renewal_is_told_once(ground: Ground) -> None:
 
 async def test_attempt_that_an_alert_tells_is_not_told_twice(ground: Ground) -> None:
     acme, failed = team(ground.url), EventType.INVOICE_FAILED
+    before = team(ground.url)
+    invoice(ground.url, before.holder, "in_0", status="open", paid=0)
+    assert await ground.tell(before.holder, failed, "invoice.failed:in_0:1") != []
     own_rules(ground.url, acme.holder, Rule(AlertKind.PAYMENT_FAILED))
     invoice(ground.url, acme.holder, "in_1", status="open", paid=0)
     assert await ground.tell(acme.holder, failed, "invoice.failed:in_1:1") == []

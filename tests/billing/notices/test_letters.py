@@ -26,6 +26,7 @@ FIGURES: dict[str, Any] = {
     "name": "deploy",
     "hint": "bk_…1",
     "expires_at": "2026-12-08",
+    "what": "500 executions were added",
 }
 
 

@@ -13,7 +13,7 @@ from billing_app.db.engine import Database
 from billing_app.db.enums import AlertKind, NoticeKind, Scope
 from tests.billing.alerts.rows import own_rules
 from tests.billing.notices.rows import DAY, NOW, notices, team
-from tests.factories import Holder, api_key, connect
+from tests.factories import Holder, api_key, connect, person, public_organization, trial
 
 
 @pytest.fixture
@@ -73,6 +73,8 @@ async def test_key_that_expires_within_a_week_is_told_once(ground: Any) -> None:
     for _ in range(3):
         api_key(ground.url, Scope.EXECUTIONS, organization_id=organization_id)
     with connect(ground.url) as connection:
+        connection.execute("UPDATE api_keys SET name = 'key ' || id")
+    with connect(ground.url) as connection:
         found = "SELECT id FROM api_keys WHERE organization_id = %s ORDER BY id"
         soon, later, revoked = (row[0] for row in connection.execute(found, [organization_id]))
         for key, days, revoked_at in ((soon, 6, None), (later, 8, None), (revoked, 6, NOW)):
@@ -84,3 +86,32 @@ async def test_key_that_expires_within_a_week_is_told_once(ground: Any) -> None:
     (notice,) = notices(ground.url, acme.holder)
     assert notice.kind == NoticeKind.KEY_EXPIRING
     assert notice.key.startswith(f"key:{soon}:")
+
+
+async def test_key_that_was_rotated_is_not_told(ground: Any) -> None:
+    acme = team(ground.url)
+    for expires_at in (NOW + DAY, None):
+        api_key(
+            ground.url,
+            Scope.EXECUTIONS,
+            organization_id=acme.holder.organization_id,
+            expires_at=expires_at,
+        )
+    assert await ground.write() == 0
+
+
+async def test_key_of_a_person_is_told_to_them_alone(ground: Any) -> None:
+    public_organization(ground.url)
+    ada, grace = person(ground.url), person(ground.url)
+    holder, other = (trial(ground.url, each.user_id, 10) for each in (ada, grace))
+    api_key(
+        ground.url,
+        Scope.EXECUTIONS,
+        organization_id=holder.organization_id,
+        expires_at=NOW + DAY,
+    )
+    with connect(ground.url) as connection:
+        connection.execute("UPDATE api_keys SET user_id = %s", [ada.user_id])
+    assert await ground.write() == 1
+    assert [each.user_id for each in notices(ground.url, holder)] == [ada.user_id]
+    assert notices(ground.url, other) == []

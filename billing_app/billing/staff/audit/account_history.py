@@ -89,14 +89,15 @@ def _item(entry: AuditEntry, original: AuditEntry | None, undone: set[int | None
         id=encode_entry(entry.id),
         at=entry.at,
         action=entry.action,
-        what=_what(entry, original),
+        what=wording_of(entry, original),
         reason=entry.reason,
         by=BY,
         is_undone=entry.id in undone,
     )
 
 
-def _what(entry: AuditEntry, original: AuditEntry | None) -> str:
+def wording_of(entry: AuditEntry, original: AuditEntry | None) -> str:
+    """What was done, as the customer reads it; `original`: the entry that it undoes or repeats."""
     if original is None:
         return entry_wording(entry)
     return undone_wording(original) if entry.action == Action.UNDO else redone(entry_wording(entry))

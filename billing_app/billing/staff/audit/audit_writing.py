@@ -29,6 +29,7 @@ class CustomerAction(StrEnum):
     CHANGE_EMAIL = "change_email"
     CHANGE_BILLING_NAME = "change_billing_name"
     CHANGE_BILLING_EMAIL = "change_billing_email"
+    CHANGE_PURCHASE_ORDER = "change_purchase_order"
     MAKE_KEY = "make_key"
     ROTATE_KEY = "rotate_key"
     REVOKE_KEY = "revoke_key"
