@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from typing import Any, Concatenate, Final, ParamSpec
 
+import structlog
 from dbos import DBOS, DBOSClient, EnqueueOptions
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -34,25 +35,35 @@ ALERT: Final = "mail_alert"
 INVITATION: Final = "mail_invitation"
 NOTICE: Final = "mail_notice"
 ENDPOINT_DISABLED: Final = "mail_endpoint_disabled"
-MAX_ATTEMPTS: Final = 7
+# At once, and after half a minute again and again, so that a server that is away holds nothing up.
+ATTEMPTS_AT_ONCE: Final = 4
 FIRST_RETRY_SECONDS: Final = 2.0
 BACKOFF: Final = 3.0
+PAUSES_SECONDS: Final = (60.0, 120.0, 300.0)
+LONGEST_PAUSE_SECONDS: Final = 600.0
+GIVE_UP_SECONDS: Final = 3 * 24 * 3600.0
+ROUND: Final = "-again-"
 PARALLEL: Final = 32
 POLLING_SECONDS: Final = 0.5
 
+
+log = structlog.get_logger(__name__)
 
 P = ParamSpec("P")
 Send = Callable[Concatenate[Services, Mailer, P], Coroutine[Any, Any, None]]
 
 
-def mail_workflow(name: str) -> Callable[[Send[P]], Callable[P, Coroutine[Any, Any, None]]]:
-    """A workflow that sends one mail, and tries again while that fails."""
+def mail_workflow(
+    name: str, *, is_sent_later: bool = True
+) -> Callable[[Send[P]], Callable[P, Coroutine[Any, Any, None]]]:
+    """A workflow that sends one mail, and tries again for three days while that fails. Without
+    `is_sent_later` for half a minute: a sweep queues it again, or the person does."""
 
     def decorate(send: Send[P]) -> Callable[P, Coroutine[Any, Any, None]]:
         @DBOS.step(
             name=send.__name__,
             retries_allowed=True,
-            max_attempts=MAX_ATTEMPTS,
+            max_attempts=ATTEMPTS_AT_ONCE,
             interval_seconds=FIRST_RETRY_SECONDS,
             backoff_rate=BACKOFF,
         )
@@ -62,14 +73,44 @@ def mail_workflow(name: str) -> Callable[[Send[P]], Callable[P, Coroutine[Any, A
         @DBOS.workflow(name=name)
         async def workflow(*args: P.args, **kwargs: P.kwargs) -> None:
             _mailer()
-            await step(*args, **kwargs)
+            try:
+                await step(*args, **kwargs)
+            except Exception:
+                if not is_sent_later or not await _queue_again(name, *args):
+                    raise
 
         return workflow
 
     return decorate
 
 
-@mail_workflow(PASSWORD_LINK)
+async def _queue_again(workflow: str, *args: Any) -> bool:
+    """Once the server may be back; False after three days. A round follows the one before, and has
+    its id with a number."""
+    first, _, rounds = (DBOS.workflow_id or "").partition(ROUND)
+    number = int(rounds or 0) + 1
+    pause = pause_seconds(number)
+    if pause is None:
+        return False
+    options = _options(workflow)
+    options["workflow_id"] = f"{first}{ROUND}{number}"
+    options["delay_seconds"] = pause
+    await DBOS.enqueue_workflow_with_options_async(options, *args)
+    log.warning("mail_waits", workflow=workflow, round=number, seconds=pause)
+    return True
+
+
+def pause_seconds(number: int) -> float | None:
+    """Before a round, from 1; None: no more."""
+    later = number - len(PAUSES_SECONDS)
+    if later <= 0:
+        return PAUSES_SECONDS[number - 1]
+    if sum(PAUSES_SECONDS) + later * LONGEST_PAUSE_SECONDS > GIVE_UP_SECONDS:
+        return None
+    return LONGEST_PAUSE_SECONDS
+
+
+@mail_workflow(PASSWORD_LINK, is_sent_later=False)
 async def send_password_link(services: Services, mailer: Mailer, email: str) -> None:
     """A link for a new password, if anybody has the address."""
     site, now = services.settings.public_url, datetime.now(UTC)
@@ -128,7 +169,7 @@ async def send_bank_decision(
     )
 
 
-@mail_workflow(ALERT)
+@mail_workflow(ALERT, is_sent_later=False)
 async def send_alert(
     services: Services, mailer: Mailer, account_id: int, number: int, user_id: str
 ) -> None:
@@ -145,7 +186,7 @@ async def send_alert(
     )
 
 
-@mail_workflow(NOTICE)
+@mail_workflow(NOTICE, is_sent_later=False)
 async def send_notice(
     services: Services, mailer: Mailer, account_id: int, key: str, user_id: str
 ) -> None:
