@@ -39,7 +39,6 @@ LOOK_UPS = [
     "ix_audit_entries_actor_id",
     "ix_audit_entries_at",
     "ix_email_changes_expires_at",
-    "ix_invitations_expires_at",
     "ix_invoices_number",
     "ix_invoices_provider_id",
     "ix_mirrored_invoices_payment_ids",
@@ -50,7 +49,6 @@ LOOK_UPS = [
     "ix_subscriptions_provider_id",
     "pk_audit_entries",
     "pk_email_changes",
-    "pk_invitations",
     "pk_portal_links",
     "pk_portal_sessions",
     "pk_staff_views",
@@ -59,7 +57,6 @@ LOOK_UPS = [
     "uq_audit_entries_undoes",
     "uq_email_changes_token_hash",
     "uq_email_changes_user_id",
-    "uq_invitations_token_hash",
     "uq_provider_customers_customer_id",
 ]
 ADVICE = "python -m billing_app migrate"
