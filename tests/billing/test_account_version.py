@@ -45,6 +45,7 @@ UNSEEN: Final = {
     "mirrored_invoices": "not shown",
     "provider_mirrors": "not shown",
     "notices": "not shown",
+    "invitations": "shown on a page that reads them again anyway",
     "portal_links": "not shown",
     "portal_sessions": "not shown",
     "billing_details": "shown on a page that reads them again anyway",

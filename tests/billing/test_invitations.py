@@ -25,7 +25,13 @@ from billing_app.billing.accounts.invitations import (
     send_again,
     withdraw_invitation,
 )
-from billing_app.billing.accounts.members import LastOwnerError, PersonalAccountError, leave
+from billing_app.billing.accounts.members import (
+    LastOwnerError,
+    PersonalAccountError,
+    change_role,
+    leave,
+    remove_member,
+)
 from billing_app.billing.actors import PortalActor, UserActor
 from billing_app.billing.errors import (
     AccountNotFoundError,
@@ -319,3 +325,38 @@ async def test_offer_of_ownership_ends_with_either_of_them(house: House) -> None
 async def test_links_that_never_were(house: House, link: str) -> None:
     assert await invitation_of_link(house.database, link, datetime.now(UTC)) is None
     assert await find_invitation(house.database, link, now()) is None
+
+
+@pytest.mark.parametrize("after", [Role.MEMBER, None])
+async def test_who_may_not_invite_any_more_leaves_no_invitations(
+    house: House, after: Role | None
+) -> None:
+    """Nobody comes back by an invitation of their own."""
+    database, account_id = house.database, house.holder.account_id
+    admin = join(house.services, house.holder, Role.BILLING_ADMIN)
+    ada, kept = another(house), another(house)
+    await house.invite(ada.email, by=admin)
+    token = await house.mailed()
+    await house.invite(kept.email)
+    other = await house.mailed()
+    if after is None:
+        await remove_member(database, house.owner, account_id, admin.user_id, now())
+    else:
+        await change_role(database, house.owner, account_id, admin.user_id, after, now())
+    with pytest.raises(InvitationExpiredError):
+        await accept(database, ada, token, now())
+    assert await accept(database, kept, other, now()) == account_id
+
+
+async def test_owner_who_becomes_billing_admin_takes_back_owners_alone(house: House) -> None:
+    database, account_id = house.database, house.holder.account_id
+    former = join(house.services, house.holder, Role.OWNER)
+    ada, bob = another(house), another(house)
+    await house.invite(ada.email, Role.OWNER, by=former)
+    as_owner = await house.mailed()
+    await house.invite(bob.email, Role.MEMBER, by=former)
+    as_member = await house.mailed()
+    await change_role(database, house.owner, account_id, former.user_id, Role.BILLING_ADMIN, now())
+    with pytest.raises(InvitationExpiredError):
+        await accept(database, ada, as_owner, now())
+    assert await accept(database, bob, as_member, now()) == account_id

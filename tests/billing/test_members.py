@@ -22,6 +22,8 @@ from billing_app.billing.errors import (
     ForbiddenError,
     UserNotFoundError,
 )
+from billing_app.billing.staff.access.permissions import Action
+from billing_app.billing.staff.audit.audit_writing import CustomerAction
 from billing_app.composition import Services
 from billing_app.db.enums import AccountKind, Role, StaffRole
 from tests.factories import (
@@ -218,3 +220,23 @@ async def test_personal_account_has_no_members(services: Services) -> None:
     ):
         with pytest.raises(PersonalAccountError):
             await act
+
+
+async def test_history_says_whose_role_changed(services: Services) -> None:
+    holder = organization(services.database.url)
+    owner, member = join(services, holder, Role.OWNER), join(services, holder, Role.MEMBER)
+    await change_role(
+        services.database, owner, holder.account_id, member.user_id, Role.BILLING_ADMIN, now()
+    )
+    with connect(services.database.url) as connection:
+        entries = connection.execute(
+            "SELECT action, actor_id, before, after FROM audit_entries WHERE account_id = %s",
+            [holder.account_number],
+        ).fetchall()
+    before, after = f"{member.email}: member", f"{member.email}: billing admin"
+    assert entries == [("change_member_role", owner.user_id, {"role": before}, {"role": after})]
+
+
+def test_customers_actions_are_not_called_like_those_of_staff() -> None:
+    """One table words both: the same value would word a change of a staff role as a member's."""
+    assert not {action.value for action in CustomerAction} & {action.value for action in Action}

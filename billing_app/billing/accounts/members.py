@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from sqlmodel import col, func, select
+from sqlmodel import col, delete, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing.accounts.service import (
@@ -22,7 +22,7 @@ from billing_app.billing.lists.paging import Page, decode_cursor, encode_cursor
 from billing_app.billing.staff.audit.audit_writing import CustomerAction, CustomerChange, record_own
 from billing_app.db.engine import Database
 from billing_app.db.enums import AccountKind, Role
-from billing_app.db.tables import Account, Membership, User
+from billing_app.db.tables import Account, Invitation, Membership, User
 
 SHOWN: Final = 50
 ROLE_NAMES: Final = {
@@ -108,8 +108,11 @@ async def list_members(
 async def change_role(
     database: Database, actor: Actor, account_id: str, user_id: str, role: Role, now: datetime
 ) -> None:
-    """Raises UserNotFoundError for who is no member, ForbiddenError, LastOwnerError, and what
-    `authorize_managing` raises."""
+    """Withdraws invitations of theirs that they could no longer send.
+
+    Raises UserNotFoundError for who is no member, ForbiddenError, LastOwnerError, and what
+    `authorize_managing` raises.
+    """
     async with database.transaction() as session:
         organization, person, own = await lock_organization(session, actor, account_id)
         member = await _member(session, organization, user_id)
@@ -121,21 +124,31 @@ async def change_role(
             await _require_other_owner(session, organization, user_id)
         member.role = role
         session.add(member)
-        change = CustomerChange(CustomerAction.CHANGE_ROLE, "role", before, role)
+        if role is not Role.OWNER:
+            beyond = {Role.OWNER} if role in MANAGING_ROLES else set(Role)
+            await _withdraw_invitations(session, member, beyond)
+        called = await _called(session, user_id)
+        change = CustomerChange(
+            CustomerAction.CHANGE_MEMBER_ROLE,
+            "role",
+            f"{called}: {ROLE_NAMES[before]}",
+            f"{called}: {ROLE_NAMES[role]}",
+        )
         await record_own(session, person, organization.id, change, now)
 
 
 async def remove_member(
     database: Database, actor: Actor, account_id: str, user_id: str, now: datetime
 ) -> None:
-    """Their open pages lose the account within seconds. Raises as `change_role`."""
+    """Their open pages lose the account within seconds; invitations that they sent are withdrawn,
+    so that nobody comes back by one of their own. Raises as `change_role`."""
     async with database.transaction() as session:
         organization, person, own = await lock_organization(session, actor, account_id)
         member = await _member(session, organization, user_id)
         require_may_set(own, Role(member.role), Role.MEMBER)
+        await _withdraw_invitations(session, member, set(Role))
         await _end(session, organization, member)
-        user = await session.get_one(User, user_id)
-        called = user.email or user.name or user.id
+        called = await _called(session, user_id)
         change = CustomerChange(CustomerAction.REMOVE_MEMBER, "member", called, "")
         await record_own(session, person, organization.id, change, now)
 
@@ -204,6 +217,24 @@ async def _end(session: AsyncSession, account: Account, member: Membership) -> N
     await session.delete(member)
     await session.flush()
     await withdraw(session, account.id, member.user_id)
+
+
+async def _withdraw_invitations(
+    session: AsyncSession, member: Membership, roles: set[Role]
+) -> None:
+    """Those that the person sent for these roles."""
+    sent = (
+        delete(Invitation)
+        .where(col(Invitation.organization_id) == member.organization_id)
+        .where(col(Invitation.invited_by) == member.user_id)
+        .where(col(Invitation.role).in_(roles))
+    )
+    await session.exec(sent)
+
+
+async def _called(session: AsyncSession, user_id: str) -> str:
+    user = await session.get_one(User, user_id)
+    return user.email or user.name or user.id
 
 
 async def _require_other_owner(session: AsyncSession, account: Account, user_id: str) -> None:

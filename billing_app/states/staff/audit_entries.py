@@ -51,7 +51,7 @@ WORDING: Final[dict[str, str]] = {
     CustomerAction.REVOKE_KEY: "Revoked an API key",
     CustomerAction.INVITE: "Invited somebody",
     CustomerAction.JOIN: "Accepted an invitation",
-    CustomerAction.CHANGE_ROLE: "Changed a member's role",
+    CustomerAction.CHANGE_MEMBER_ROLE: "Changed a member's role",
     CustomerAction.REMOVE_MEMBER: "Removed a member",
     CustomerAction.LEAVE: "Left the organization",
     SystemAction.DEBIT_PAID: "The bank paid a debit",

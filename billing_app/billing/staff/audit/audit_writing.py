@@ -35,7 +35,7 @@ class CustomerAction(StrEnum):
     REVOKE_KEY = "revoke_key"
     INVITE = "invite"
     JOIN = "join"
-    CHANGE_ROLE = "change_role"
+    CHANGE_MEMBER_ROLE = "change_member_role"
     REMOVE_MEMBER = "remove_member"
     LEAVE = "leave"
 
