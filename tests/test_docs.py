@@ -14,6 +14,7 @@ from typer.main import get_command
 
 import billing_app
 from billing_app.billing.errors import BillingError
+from billing_app.db.enums import DenialReason
 from billing_app.settings import DEMO_FLAG, Settings
 
 ROOT = Path(__file__).parent.parent
@@ -140,6 +141,13 @@ def test_every_error_code_is_documented() -> None:
     text = (ROOT / "docs/reference/error-codes.md").read_text()
     documented = set(re.findall(r"^\| \d+ \| `(\w+)`", text, re.MULTILINE))
     assert documented == {kind.code for kind in kinds(BillingError)}
+
+
+def test_every_denial_has_a_way_out() -> None:
+    text = (ROOT / "docs/how-to/why-refused.md").read_text()
+    explained = re.findall(r"^\| `(\w+)` \| [^|]+ \| [^|]+ \|$", text, re.MULTILINE)
+    reasons = [reason.value for reason in DenialReason]
+    assert sorted(explained) == sorted(["code", *reasons])
 
 
 def kinds(base: type[BillingError]) -> Iterator[type[BillingError]]:
