@@ -117,7 +117,7 @@ def _per_day() -> rx.Component:
                 ),
                 legend(State.keys),
             ),
-            _no_executions(),
+            _no_executions(action=_clear_filters()),
         ),
         title="Executions per day",
         note="UTC days; diamonds mark refunds",
@@ -141,14 +141,15 @@ def _cumulative() -> rx.Component:
     )
 
 
-def _no_executions() -> rx.Component:
+def _no_executions(*, action: rx.Component | None = None) -> rx.Component:
+    """`action` is offered where filters match nothing."""
     return rx.cond(
         _is_filtered(),
         empty(
             icon="search",
             title="No matching executions",
             text="Nothing in this range matches these filters.",
-            action=_clear_filters(),
+            action=action,
         ),
         empty(
             icon="chart-column",

@@ -30,6 +30,7 @@ from billing_app.states import formatting
 from billing_app.states.change_polling import LivePage
 from billing_app.states.session import SessionState
 from billing_app.states.usage_views import (
+    average_text,
     day_rows,
     days_table,
     event_rows,
@@ -298,7 +299,7 @@ class UsageStatsState(LivePage, SessionState):
         best = max(by_day, key=lambda day: by_day[day], default=None)
         self._show(
             total=StatView(formatting.number(net), hint),
-            average=StatView(formatting.number(round(net / count)), "executions per day"),
+            average=StatView(average_text(net, count), "executions per day"),
             peak=StatView(
                 formatting.number(by_day[best]) if best else "0",
                 formatting.short_day(best) if best else "no executions",
