@@ -18,6 +18,7 @@ from tests.benchmarks.client import client
 from tests.benchmarks.cluster import cluster
 from tests.benchmarks.connections import connections
 from tests.benchmarks.dashboards import dashboards
+from tests.benchmarks.denials import denials
 from tests.benchmarks.flood import flood
 from tests.benchmarks.harness import HOT_ORGANIZATION, BenchmarkHarness
 from tests.benchmarks.leases import leases
@@ -78,6 +79,17 @@ class Cases:
             kind="keyed",
         )
 
+    def denied(self, server: Server, accounts: list[str], clients: int) -> Result:
+        """Consumes of accounts that have nothing left."""
+        return self._send(
+            server,
+            clients,
+            head=requests.consume_head(self.bed.secret),
+            tails=requests.consume_tails(accounts),
+            kind="keyed",
+            status=402,
+        )
+
     def consume_batches(self, server: Server, accounts: Accounts) -> Result:
         return self._counted(
             server,
@@ -126,6 +138,7 @@ class Cases:
         head: str,
         tails: list[str],
         kind: Literal["keyed", "plain", "batch"],
+        status: int = 200,
     ) -> Result:
         patience = NAIVE_PATIENCE if server.app in NAIVE else 1
         self.bed.settle()
@@ -139,6 +152,7 @@ class Cases:
                 tails=tails,
                 kind=kind,
                 batch_items=BATCH_ITEMS,
+                status=status,
                 run=f"r{next(self._runs)}",
                 server_pid=server.pid,
                 database_pids=[self.bed.postmaster_pid],
@@ -274,4 +288,5 @@ ALL: Final[dict[str, Callable[[Cases], None]]] = {
     "cluster": cluster,
     "alerts": alerts,
     "tracing": tracing,
+    "denials": denials,
 }

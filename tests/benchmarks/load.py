@@ -26,7 +26,8 @@ DRAIN_SECONDS: Final = 60.0
 class Load(msgspec.Struct, kw_only=True):
     """What to send. Each request is `head + key + mid + tail` (consume) or `head + tail`.
 
-    `tails` differ by account and are taken in turn; `window` opens after `warm_up_seconds`.
+    `tails` differ by account and are taken in turn; `window` opens after `warm_up_seconds`. Answers
+    of another `status` are errors.
     """
 
     port: int
@@ -37,13 +38,15 @@ class Load(msgspec.Struct, kw_only=True):
     tails: list[str]
     kind: Literal["keyed", "plain", "batch"] = "keyed"
     batch_items: int = 0
+    status: int = 200
     run: str = ""
     server_pid: int = 0
     database_pids: list[int] = []
 
 
 class Result(msgspec.Struct, kw_only=True):
-    """Counts of the window; `accepted_in_all` counts 200s from the first to the last."""
+    """Counts of the window; `accepted_in_all` counts answers of the wanted status, from the first
+    to the last."""
 
     requests: int
     seconds: float
@@ -66,6 +69,7 @@ class Generator:
 
     def __init__(self, load: Load) -> None:
         self.next_request = _requests(load).__next__
+        self.status = str(load.status).encode()
         self.latencies: list[float] = []
         self.is_measuring = False
         self.is_stopping = False
@@ -114,7 +118,7 @@ class Client(asyncio.Protocol):
         generator = self.generator
         if generator.is_measuring:
             generator.latencies.append(time.perf_counter() - self.sent_at)
-        if data[9:12] == b"200":
+        if data[9:12] == generator.status:
             generator.accepted += 1
         else:
             generator.reject(data)

@@ -49,7 +49,7 @@ def serving(
 
 
 def send(load: Load) -> Result:
-    """Run a load in its own process. Raises BenchmarkError when an answer was no 200."""
+    """Run a load in its own process. Raises BenchmarkError when an answer had another status."""
     return begin(load)()
 
 
@@ -73,7 +73,7 @@ def _result(process: "subprocess.Popen[bytes]") -> Result:
         raise BenchmarkError(f"The load process ended with {process.returncode}.")
     result = msgspec.json.decode(output, type=Result)
     if result.errors:
-        raise BenchmarkError(f"{result.errors} answers were no 200: {result.error_samples}")
+        raise BenchmarkError(f"{result.errors} answers had another status: {result.error_samples}")
     return result
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any, Final
 from unittest.mock import patch
 
-APPS: Final = ("ours", "untraced", "bare", "naive-async", "naive-sync")
+APPS: Final = ("ours", "untraced", "unexplained", "bare", "naive-async", "naive-sync")
 SERVERS: Final = ("uvicorn", "granian")
 
 
@@ -23,6 +23,16 @@ def untraced() -> Any:
     nothing = {"queued": lambda *_: None, "batch_span": lambda *_: tracing.OFF}
     patch.object(app, "TracedRequests", lambda inner: inner).start()
     patch.multiple(tracing, **nothing).start()
+    return ours()
+
+
+def unexplained() -> Any:
+    """Ours as it would be if denials did not say what comes next."""
+    from billing_app.billing.subscriptions.next_reads import DenialReads
+
+    async def explain(*_: object) -> None: ...
+
+    patch.object(DenialReads, "explain", explain).start()
     return ours()
 
 
@@ -47,6 +57,7 @@ def naive_sync() -> Any:
 FACTORIES: Final[dict[str, Callable[[], Any]]] = {
     "ours": ours,
     "untraced": untraced,
+    "unexplained": unexplained,
     "bare": bare,
     "naive-async": naive_async,
     "naive-sync": naive_sync,

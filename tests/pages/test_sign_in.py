@@ -111,7 +111,7 @@ def test_sign_up_starts_the_trial(open_context: OpenContext) -> None:
     page.get_by_role("button", name="Create account").click()
     expect(page.locator("#remaining")).to_have_text("100")
     expect(page.get_by_text("of 100 executions left")).to_be_visible()
-    expect(page.get_by_text("No executions yet")).to_be_visible()
+    expect(page.get_by_text("Count your first execution")).to_be_visible()
 
 
 def test_sign_out_clears_the_page(open_context: OpenContext) -> None:
@@ -162,7 +162,9 @@ def test_other_accounts_cannot_be_chosen(
     """The list of accounts is the service's answer; the browser's word counts for nothing."""
     page = open_page(open_context(session=trial_session), routes.DASHBOARD)
     page.get_by_role("button", name="Account: Ada Lovelace").click()
-    expect(page.get_by_role("menuitem")).to_have_text(["Ada Lovelace", "Details", "Alerts"])
+    expect(page.get_by_role("menuitem")).to_have_text(
+        ["Ada Lovelace", "Details", "Alerts", "API keys"]
+    )
 
 
 def _base(page: Page) -> str:
