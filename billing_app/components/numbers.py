@@ -6,11 +6,15 @@ Text = rx.Var[str] | str
 Tone = rx.Var[str] | str
 
 
-def stat(label: Text, value: Text, hint: Text) -> rx.Component:
-    """A number with its label above and a hint below."""
+def stat(
+    label: Text, value: Text, hint: Text, *, tone: Tone = "", href: str | None = None
+) -> rx.Component:
+    """A number with its label above and a hint below; `href`: where the label leads. `tone`: ""
+    or "bad"."""
+    name = label if href is None else rx.link(label, href=href, class_name="stat-link")
     return rx.el.div(
-        rx.el.div(label, class_name="stat-label"),
-        rx.el.div(value, class_name="stat-value"),
+        rx.el.div(name, class_name="stat-label"),
+        rx.el.div(value, class_name=f"stat-value {tone}"),
         rx.el.div(hint, class_name="stat-hint"),
         class_name="stat",
     )

@@ -126,10 +126,16 @@ def _pace() -> rx.Component:
 def _stats() -> rx.Component:
     return bare_card(
         stats(
-            stat("Today", State.today.value, State.today.hint),
-            stat("Pace", State.pace.value, State.pace.hint),
-            stat("Last 30 days", State.month.value, State.month.hint),
-            stat("Refused", State.denied.value, State.denied.hint),
+            stat("Today", State.today.value, State.today.hint, href=f"{routes.USAGE}#events"),
+            stat("Pace", State.pace.value, State.pace.hint, href=routes.USAGE),
+            stat("Last 30 days", State.month.value, State.month.hint, href=routes.USAGE),
+            stat(
+                "Refused",
+                State.denied.value,
+                State.denied.hint,
+                tone=rx.cond(State.denied.value == "0", "", "bad"),
+                href=routes.USAGE,
+            ),
         )
     )
 

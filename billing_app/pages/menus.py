@@ -48,6 +48,8 @@ def account_menu(on_account: Handler, *, outlined: bool) -> rx.Component:
                 has_webhooks(),
                 rx.dropdown_menu.item("Webhooks", on_click=rx.redirect(routes.WEBHOOKS_PAGE)),
             ),
+            rx.dropdown_menu.separator(),
+            rx.dropdown_menu.item("Copy account ID", on_click=rx.set_clipboard(account.account_id)),
             min_width="220px",
         ),
     )

@@ -163,7 +163,7 @@ def test_other_accounts_cannot_be_chosen(
     page = open_page(open_context(session=trial_session), routes.DASHBOARD)
     page.get_by_role("button", name="Account: Ada Lovelace").click()
     expect(page.get_by_role("menuitem")).to_have_text(
-        ["Ada Lovelace", "Details", "Alerts", "API keys"]
+        ["Ada Lovelace", "Details", "Alerts", "API keys", "Copy account ID"]
     )
 
 
