@@ -66,7 +66,30 @@ def _range() -> rx.Component:
             on_first=State.choose_first,
             on_last=State.choose_last,
         ),
+        select(
+            "Workflow",
+            options=_options("All workflows", State.workflows),
+            value=State.workflow,
+            on_change=State.filter_workflow,
+        ),
+        select(
+            "User",
+            options=_options("All users", State.users),
+            value=State.user,
+            on_change=State.filter_user,
+        ),
+        rx.cond(_is_filtered(), _clear_filters()),
         class_name="controls",
+    )
+
+
+def _is_filtered() -> rx.Var[bool]:
+    return (State.workflow != ALL) | (State.user != ALL)
+
+
+def _clear_filters() -> rx.Component:
+    return rx.el.button(
+        "Clear filters", type="button", class_name="button", on_click=State.clear_filters
     )
 
 
@@ -94,7 +117,7 @@ def _per_day() -> rx.Component:
                 ),
                 legend(State.keys),
             ),
-            _no_executions(),
+            _no_executions(action=_clear_filters()),
         ),
         title="Executions per day",
         note="UTC days; diamonds mark refunds",
@@ -118,11 +141,21 @@ def _cumulative() -> rx.Component:
     )
 
 
-def _no_executions() -> rx.Component:
-    return empty(
-        icon="chart-column",
-        title="No executions in this range",
-        text="Choose a longer range, or wait for the next execution.",
+def _no_executions(*, action: rx.Component | None = None) -> rx.Component:
+    """`action` is offered where filters match nothing."""
+    return rx.cond(
+        _is_filtered(),
+        empty(
+            icon="search",
+            title="No matching executions",
+            text="Nothing in this range matches these filters.",
+            action=action,
+        ),
+        empty(
+            icon="chart-column",
+            title="No executions in this range",
+            text="Choose a longer range, or wait for the next execution.",
+        ),
     )
 
 
@@ -161,7 +194,7 @@ def _day(row: ObjectVar[DayRow]) -> rx.Component:
 
 
 def _events() -> rx.Component:
-    is_filtered = (State.kind != ALL) | (State.workflow != ALL) | (State.user != ALL)
+    is_filtered = _is_filtered() | (State.kind != ALL)
     return rx.el.div(
         card(
             table(
@@ -202,18 +235,6 @@ def _events() -> rx.Component:
 
 def _filters() -> list[rx.Component]:
     return [
-        select(
-            "Workflow",
-            options=_options("All workflows", State.workflows),
-            value=State.workflow,
-            on_change=State.filter_workflow,
-        ),
-        select(
-            "User",
-            options=_options("All users", State.users),
-            value=State.user,
-            on_change=State.filter_user,
-        ),
         select(
             "Kind",
             options=[

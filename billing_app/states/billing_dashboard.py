@@ -6,7 +6,7 @@ import plotly.graph_objects as go
 import reflex as rx
 from reflex.event import EventCallback
 
-from billing_app.billing.actors import PersonActor, UserActor
+from billing_app.billing.actors import PersonActor, PortalActor, UserActor
 from billing_app.billing.subscriptions.account_summary import read_summary
 from billing_app.billing.subscriptions.forecast import Pace, read_pace
 from billing_app.billing.usage import service as usage
@@ -100,7 +100,9 @@ class BillingDashboardState(LivePage, SessionState):
         self._draw(account_id, rows, days)
 
     def _show_first_run(self, actor: PersonActor, account: AccountChoice, *, is_new: bool) -> None:
-        """Until an execution is counted; the page's visitor sees the moment."""
+        """Until an execution is counted; the page's visitor sees the moment. People of portal links
+        are customers of a product that counts for them."""
+        is_new = is_new and not isinstance(actor, PortalActor)
         if is_new and not self.is_new:
             services = get_services()
             user_id = actor.user_id if isinstance(actor, UserActor) else ""

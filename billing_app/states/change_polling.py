@@ -17,6 +17,7 @@ from billing_app.billing.account_version import read_account_version
 from billing_app.billing.actors import PersonActor
 from billing_app.billing.errors import AccountNotFoundError
 from billing_app.billing.usage import service as usage
+from billing_app.billing.usage.filters import ALL_USAGE, UsageFilter
 from billing_app.billing.usage.service import DailyRow, Days, GroupBy
 from billing_app.composition import get_services
 from billing_app.states import formatting
@@ -139,15 +140,22 @@ class LivePage(Page, mixin=True):
         return is_news
 
     async def _read_daily(
-        self, actor: PersonActor, account: AccountChoice, days: Days, group_by: GroupBy
+        self,
+        actor: PersonActor,
+        account: AccountChoice,
+        days: Days,
+        group_by: GroupBy,
+        where: UsageFilter = ALL_USAGE,
     ) -> list[DailyRow]:
         """As usage.read_daily, shared by all tabs of this process that know the account's version:
         only who may read the account gets to know it. A page has thousands of no other rows."""
         database, account_id = get_services().database, account.account_id
-        key = (account_id, self._version, days, group_by)
+        key = (account_id, self._version, days, group_by, where)
         rows = _daily_rows.get(key) if self._version else None
         if rows is None:
-            rows = await usage.read_daily(database, actor, account_id, days=days, group_by=group_by)
+            rows = await usage.read_daily(
+                database, actor, account_id, days=days, group_by=group_by, where=where
+            )
             if self._version:
                 if len(_daily_rows) >= MAX_SHARED:
                     del _daily_rows[next(iter(_daily_rows))]
@@ -155,7 +163,7 @@ class LivePage(Page, mixin=True):
         return rows
 
 
-_daily_rows: dict[tuple[str, str, Days, GroupBy], list[DailyRow]] = {}
+_daily_rows: dict[tuple[str, str, Days, GroupBy, UsageFilter], list[DailyRow]] = {}
 
 
 @dataclass(frozen=True, slots=True)

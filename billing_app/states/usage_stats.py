@@ -16,8 +16,9 @@ from billing_app.billing.errors import EventRemovedError, InvalidInputError
 from billing_app.billing.plans import service as plans
 from billing_app.billing.plans.service import CurrentPlan, PlanState
 from billing_app.billing.usage import service as usage
+from billing_app.billing.usage.filters import ALL_USAGE, EventFilter, UsageFilter
 from billing_app.billing.usage.kept_days import days_kept_from
-from billing_app.billing.usage.service import DailyRow, Days, EventFilter, GroupBy
+from billing_app.billing.usage.service import DailyRow, Days, GroupBy
 from billing_app.components.charts.executions import (
     cumulative,
     executions_per_day,
@@ -29,6 +30,7 @@ from billing_app.states import formatting
 from billing_app.states.change_polling import LivePage
 from billing_app.states.session import SessionState
 from billing_app.states.usage_views import (
+    average_text,
     day_rows,
     days_table,
     event_rows,
@@ -55,6 +57,7 @@ DEFAULT_DAYS = 30
 ALL = "all"
 COMMA, SEMICOLON = "comma", "semicolon"
 NAMED_PREFIX = "="
+MAX_NAME = 255
 
 
 class UsageStatsState(LivePage, SessionState):
@@ -131,14 +134,20 @@ class UsageStatsState(LivePage, SessionState):
 
     @rx.event
     async def filter_workflow(self, workflow: str) -> EventSpec | None:
-        """Only events of this workflow."""
+        """Only usage and events of this workflow."""
         self.workflow = workflow
         return await self._from_the_start()
 
     @rx.event
     async def filter_user(self, user: str) -> EventSpec | None:
-        """Only events of this user."""
+        """Only usage and events of this user."""
         self.user = user
+        return await self._from_the_start()
+
+    @rx.event
+    async def clear_filters(self) -> EventSpec | None:
+        """All workflows, users and kinds of events."""
+        self.workflow = self.user = self.kind = ALL
         return await self._from_the_start()
 
     @rx.event
@@ -221,29 +230,34 @@ class UsageStatsState(LivePage, SessionState):
             workflows=_groups(by_workflow, keep=self.workflow, label=label_of),
             users=_groups(by_user, keep=self.user, label=partial(person, viewer=actor)),
         )
-        self._show_totals(by_workflow, days)
+        where = UsageFilter(workflow=_named(self.workflow), user_id=_named(self.user))
         is_by_user = self.group_by == GroupBy.USER
         rows = by_user if is_by_user else by_workflow
-        drawn = (account_id, days, current, is_by_user, rows)
+        if where != ALL_USAGE:
+            group_by = GroupBy.USER if is_by_user else GroupBy.WORKFLOW
+            rows = await self._read_daily(actor, account, days, group_by, where)
+        self._show_totals(rows, days)
+        drawn = (account_id, days, current, is_by_user, where, rows)
         if self._drawn != drawn:
             self._drawn = drawn
             label = partial(person, viewer=actor) if is_by_user else label_of
-            self._draw(rows, label, days, current, now.date())
-        self._show_days(by_workflow)
+            # A part of the usage says nothing of the plan's limit.
+            limited_by = current if where == ALL_USAGE and days.last == now.date() else None
+            self._draw(rows, label, days, limited_by)
+        self._show_days(rows)
 
     def _draw(
         self,
         rows: list[DailyRow],
         label: Callable[[str], str],
         days: Days,
-        current: CurrentPlan,
-        today: date,
+        limited_by: CurrentPlan | None,
     ) -> None:
         table = used_table(rows, days.first, days.last, label)
         self.figure = executions_per_day(table, refunded_by_day(rows, days.first, days.last))
         self._show(keys=series_keys(table))
         net = days_table(rows, days.first, days.last)
-        if days.last != today or not self._draw_against_limit(net, current):
+        if limited_by is None or not self._draw_against_limit(net, limited_by):
             self.added_up = cumulative(table)
             self._show(
                 cumulative_title="Cumulative",
@@ -285,7 +299,7 @@ class UsageStatsState(LivePage, SessionState):
         best = max(by_day, key=lambda day: by_day[day], default=None)
         self._show(
             total=StatView(formatting.number(net), hint),
-            average=StatView(formatting.number(round(net / count)), "executions per day"),
+            average=StatView(average_text(net, count), "executions per day"),
             peak=StatView(
                 formatting.number(by_day[best]) if best else "0",
                 formatting.short_day(best) if best else "no executions",
@@ -347,7 +361,12 @@ def _groups(rows: list[DailyRow], *, keep: str, label: Callable[[str], str]) -> 
 
 
 def _named(choice: str) -> str | None:
-    return choice.removeprefix(NAMED_PREFIX) if choice.startswith(NAMED_PREFIX) else None
+    """The name chosen, None for all. A forged one that no name can be matches nothing."""
+    if not choice.startswith(NAMED_PREFIX):
+        return None
+    return choice.removeprefix(NAMED_PREFIX)[: MAX_NAME + 1].replace(
+        "\0", "\N{REPLACEMENT CHARACTER}"
+    )
 
 
 def _range_problem(problem: Exception) -> str:

@@ -22,6 +22,8 @@ from billing_app.states import formatting
 from billing_app.states.views import DayRow, EventRow, SeriesKey
 
 Reader = PersonActor | StaffActor
+DECIMAL_BELOW: Final = 10
+LEAST_AVERAGE: Final = 0.1
 KIND_TONES: Final = {
     EventKind.CONSUME: "",
     EventKind.COMMIT: "accent",
@@ -66,6 +68,16 @@ def used_text(rows: list[DailyRow]) -> str:
     used, refunded = sum(row.used for row in rows), sum(row.refunded for row in rows)
     more = f", {formatting.number(refunded)} refunded" if refunded else ""
     return f"{formatting.number(used)} used{more}"
+
+
+def average_text(net: int, days: int) -> str:
+    """Executions per day: whole from 10 on, with one decimal below."""
+    average = net / days
+    if 0 < average < LEAST_AVERAGE:
+        return f"< {LEAST_AVERAGE}"
+    if abs(average) >= DECIMAL_BELOW or net % days == 0:
+        return formatting.number(round(average))
+    return f"{average:.1f}"
 
 
 def past_retention(days: Days, kept_from: date | None) -> str:

@@ -14,6 +14,7 @@ from billing_app.billing.actors import UserActor
 from billing_app.billing.subscriptions.forecast import Pace
 from billing_app.billing.usage.service import DailyRow, Days, EventView
 from billing_app.components.charts.executions import (
+    FEW,
     MAX_SERIES,
     OTHERS,
     REFUNDED,
@@ -27,6 +28,7 @@ from billing_app.components.charts.executions import (
 from billing_app.db.enums import EventKind
 from billing_app.states import formatting
 from billing_app.states.usage_views import (
+    average_text,
     day_rows,
     days_table,
     event_rows,
@@ -64,6 +66,29 @@ def rows(*counts: tuple[int, str, int]) -> list[DailyRow]:
 )
 def test_range_from_before_the_retention_is_told(kept_from: date | None, text: str) -> None:
     assert past_retention(Days(FIRST, LAST), kept_from) == text
+
+
+@pytest.mark.parametrize(
+    ("net", "days", "text"),
+    [
+        (0, 7, "0"),
+        (3, 7, "0.4"),
+        (1, 365, "< 0.1"),
+        (14, 7, "2"),
+        (75, 7, "11"),
+        (99_000, 30, "3,300"),
+        (-3, 7, "-0.4"),
+    ],
+)
+def test_small_averages_are_not_rounded_to_nothing(net: int, days: int, text: str) -> None:
+    assert average_text(net, days) == text
+
+
+@pytest.mark.parametrize(("executions", "step"), [(1, 1), (FEW, 1), (FEW + 1, None)])
+def test_axis_counts_in_whole_executions(executions: int, step: int | None) -> None:
+    table = used_table(rows((2, "a", executions)), FIRST, LAST)
+    for figure in (executions_per_day(table), cumulative(table)):
+        assert json.loads(figure.to_json() or "")["layout"]["yaxis"].get("dtick") == step
 
 
 def test_table_covers_every_day_and_loses_nothing() -> None:

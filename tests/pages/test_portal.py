@@ -55,6 +55,22 @@ def test_link_opens_the_page_with_the_way_back(
     expect(page.get_by_role("menuitem", name="Your details")).to_have_count(0)
 
 
+def test_people_of_a_product_are_asked_for_no_key(
+    open_context: OpenContext, running_app: RunningApp, holder: Holder
+) -> None:
+    """The product counts for them."""
+    page = opened(open_context(), link_of(running_app, holder))
+    expect(page.get_by_text("No executions yet")).to_be_visible()
+    expect(page.get_by_text("Count your first execution")).to_have_count(0)
+    expect(page.get_by_role("link", name="API keys")).to_have_count(0)
+    expect(page.get_by_role("link", name="Members")).to_have_count(0)
+    page.goto(routes.KEYS)
+    expect(page.get_by_text("You can't see the API keys of this account")).to_be_visible()
+    page.goto(routes.MEMBERS)
+    expect(page.get_by_role("heading", name="People")).to_be_visible()
+    expect(page.get_by_role("button", name="Invite")).to_have_count(0)
+
+
 def test_embedded_pages_have_no_navigation(
     open_context: OpenContext, running_app: RunningApp, holder: Holder
 ) -> None:

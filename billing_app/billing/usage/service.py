@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from functools import partial
 from typing import Any, Final
@@ -19,6 +19,7 @@ from billing_app.billing.executions.kept_events import require_kept
 from billing_app.billing.executions.state import EPOCH, MICROSECOND
 from billing_app.billing.lists.paging import DEFAULT_LIMIT, Page, check_limit, invalid_cursor
 from billing_app.billing.lists.sorting import By
+from billing_app.billing.usage.filters import ALL_USAGE, EventFilter, UsageFilter, start_of
 from billing_app.db.engine import Database
 from billing_app.db.enums import EventKind
 from billing_app.db.partitions import start_of_month
@@ -33,11 +34,6 @@ class GroupBy(StrEnum):
     DAY = "day"
     WORKFLOW = "workflow"
     USER = "user"
-
-
-def start_of(day: date) -> datetime:
-    """Midnight at the start of a UTC day."""
-    return datetime.combine(day, time(), UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,29 +84,6 @@ class DailyRow:
     used: int
     refunded: int
     denied: int
-
-
-@dataclass(frozen=True, slots=True)
-class EventFilter:
-    """Which events; None: all. `workflow` "" means events without one.
-
-    `first` and `last` are UTC days, both included; None: no limit.
-    """
-
-    kind: EventKind | None = None
-    workflow: str | None = None
-    user_id: str | None = None
-    first: date | None = None
-    last: date | None = None
-
-    @property
-    def since(self) -> datetime | None:
-        return start_of(self.first) if self.first else None
-
-    @property
-    def until(self) -> datetime | None:
-        """The moment after the last day."""
-        return start_of(self.last) + timedelta(days=1) if self.last else None
 
 
 class LedgerSort(StrEnum):
@@ -189,24 +162,34 @@ def usage_rows(rows: Iterable[Sequence[Any]]) -> list[UsageRow]:
 
 
 async def read_daily(
-    database: Database, actor: Actor, account_id: str, *, days: Days, group_by: GroupBy
+    database: Database,
+    actor: Actor,
+    account_id: str,
+    *,
+    days: Days,
+    group_by: GroupBy,
+    where: UsageFilter = ALL_USAGE,
 ) -> list[DailyRow]:
     """A row for each day (and workflow, or user) with any usage, by day, then group.
 
     Raises AccountNotFoundError.
     """
     column = "''" if group_by is GroupBy.DAY else GROUP_COLUMNS[group_by]
+    conditions = " AND ".join(
+        ["account_id = :account AND day BETWEEN :first AND :last"]
+        + [f"{name} = :{name}" for name in where.values]
+    )
     statement = text(f"""
         SELECT day, grp, sum(used)::bigint, sum(refunded)::bigint, sum(denied)::bigint FROM (
             SELECT day, {column} AS grp, used, refunded, 0 AS denied FROM daily_usage
-            WHERE account_id = :account AND day BETWEEN :first AND :last
+            WHERE {conditions}
             UNION ALL
             SELECT day, {column} AS grp, 0, 0, denied FROM daily_denials
-            WHERE account_id = :account AND day BETWEEN :first AND :last
+            WHERE {conditions}
         ) AS counted GROUP BY day, grp ORDER BY day, grp""")  # noqa: S608
     async with database.reading() as session:
         account = await authorize_reading(session, actor, account_id)
-        values = {"account": account.id, "first": days.first, "last": days.last}
+        values = {"account": account.id, "first": days.first, "last": days.last, **where.values}
         return [DailyRow(*row) for row in await _all(session, statement, values)]
 
 

@@ -80,8 +80,14 @@ def executions_per_day(table: pd.DataFrame, refunded: Sequence[int] = ()) -> go.
         figure.update_xaxes(range=_whole_days(days))
     figure.update_layout(barmode="relative")
     _date_axis(figure, days)
-    figure.update_yaxes(tickformat="~s")
+    _whole_ticks(figure, max([*table.sum(axis="columns").tolist(), *refunded], default=0))
     return figure
+
+
+def _whole_ticks(figure: go.Figure, highest: float) -> None:
+    """Between few executions Plotly would put halves: "500m"."""
+    few = highest <= FEW
+    figure.update_yaxes(tickformat="~d" if few else "~s", dtick=1 if few else None)
 
 
 def _refund_marks(days: list[str], refunded: Sequence[int]) -> go.Scatter:
@@ -147,7 +153,7 @@ def cumulative(
     _date_axis(figure, days)
     if 1 < len(days) <= FEW_DAYS:
         figure.update_xaxes(range=_with_room(days))
-    figure.update_yaxes(tickformat="~s")
+    _whole_ticks(figure, max([*sums, limit or 0], default=0))
     return figure
 
 
