@@ -6,17 +6,18 @@ Text = rx.Var[str] | str
 Tone = rx.Var[str] | str
 
 
-def stat(
-    label: Text, value: Text, hint: Text, *, tone: Tone = "", href: str | None = None
-) -> rx.Component:
-    """A number with its label above and a hint below; `href`: where the label leads. `tone`: ""
-    or "bad"."""
-    name = label if href is None else rx.link(label, href=href, class_name="stat-link")
-    return rx.el.div(
-        rx.el.div(name, class_name="stat-label"),
+def stat(label: Text, value: Text, hint: Text, *, href: str = "", tone: Tone = "") -> rx.Component:
+    """A number with its label above and a hint below; with `href`, it leads there. `tone` is "" or
+    "bad"."""
+    parts = (
+        rx.el.div(label, class_name="stat-label"),
         rx.el.div(value, class_name=f"stat-value {tone}"),
         rx.el.div(hint, class_name="stat-hint"),
-        class_name="stat",
+    )
+    return (
+        rx.link(*parts, href=href, class_name="stat")
+        if href
+        else rx.el.div(*parts, class_name="stat")
     )
 
 
@@ -36,15 +37,18 @@ def meter(
     value: Text,
     held_percent: rx.Var[float] | None = None,
     thin: bool = False,
+    segments: rx.Component | None = None,
 ) -> rx.Component:
     """A bar that shows the same share as the text beside it, which is also its accessible `value`.
 
-    Reserved executions are lighter. `tone` is "", "warning" (80% taken), "spent" (nothing left)
-    or "quiet".
+    `segments` share the filled part. Reserved executions are lighter. `tone` is "", "warning" (80%
+    taken), "spent" (nothing left) or "quiet".
     """
     size = "thin" if thin else ""
     return rx.el.div(
-        rx.el.div(class_name="meter-fill", style={"width": f"{percent}%"}),
+        rx.el.div(
+            segments or rx.fragment(), class_name="meter-fill", style={"width": f"{percent}%"}
+        ),
         rx.fragment() if held_percent is None else _held(held_percent),
         class_name=f"meter {size} {tone}",
         role="progressbar",

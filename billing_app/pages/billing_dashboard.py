@@ -1,6 +1,7 @@
 """BillingDashboard: what is left, the pace, and recent executions."""
 
 import reflex as rx
+from reflex.vars import ObjectVar
 
 from billing_app import routes
 from billing_app.components.cards import bare_card, card, columns, live_indicator, page_head
@@ -20,6 +21,7 @@ from billing_app.pages.frame import frame
 from billing_app.pages.notices import debit_notices, nothing_follows, result_of, warning_actions
 from billing_app.states.billing_dashboard import BillingDashboardState as State
 from billing_app.states.offer_dialog import OfferDialogState
+from billing_app.states.views import HoldingView
 
 CHART_HEIGHT_PX = 260
 
@@ -60,26 +62,21 @@ def _warning() -> rx.Component:
                     href=f"{routes.OVERVIEW}#spending",
                     class_name="button strong",
                 ),
-                see_plans=rx.link("See plans", href=routes.OVERVIEW, class_name="button"),
+                see_plans=rx.link(
+                    "See plans", href=f"{routes.OVERVIEW}#plans", class_name="button"
+                ),
             ),
         ),
     )
 
 
 def _balance() -> rx.Component:
-    balance = State.balance
+    balance, has_holdings = State.balance, State.holdings.length() > 0
     return bare_card(
         rx.cond(
             balance.has_plan,
             rx.el.div(
-                rx.el.div(
-                    rx.el.h2(balance.plan_name, class_name="card-title"),
-                    rx.cond(
-                        balance.plan_name != balance.plan_type,
-                        badge(balance.plan_type, "accent"),
-                    ),
-                    class_name="balance-plan",
-                ),
+                rx.cond(State.terms.name != "", _subscription(), _plan_in_use()),
                 rx.el.div(
                     rx.el.span(balance.remaining, class_name="balance-number", id="remaining"),
                     rx.el.span(balance.of_total, class_name="balance-of"),
@@ -93,15 +90,17 @@ def _balance() -> rx.Component:
                         tone=balance.tone,
                         label="Executions left",
                         value=f"{balance.remaining} {balance.of_total}",
+                        segments=rx.foreach(State.holdings, _segment),
                     ),
                     class_name="balance-bar",
                 ),
                 rx.el.div(
                     rx.el.span(balance.used, class_name="number"),
                     rx.cond(balance.held != "", rx.el.span(balance.held, class_name="number")),
-                    rx.el.span(balance.period),
+                    rx.cond(~has_holdings, rx.el.span(balance.period)),
                     class_name="balance-foot",
                 ),
+                rx.cond(has_holdings, _holdings()),
                 rx.cond(balance.follows != "", rx.el.p(balance.follows, class_name="balance-next")),
                 rx.cond(balance.nothing_follows, nothing_follows()),
                 class_name="balance",
@@ -112,6 +111,63 @@ def _balance() -> rx.Component:
                 text=State.no_plan.text,
             ),
         )
+    )
+
+
+def _subscription() -> rx.Component:
+    """What is subscribed to, whatever is used next."""
+    terms = State.terms
+    return rx.el.div(
+        rx.el.div(
+            rx.el.h2(terms.name, class_name="card-title"),
+            rx.el.span(terms.price, class_name="number"),
+            class_name="balance-plan",
+        ),
+        rx.el.p(terms.text, class_name="balance-terms"),
+    )
+
+
+def _plan_in_use() -> rx.Component:
+    balance = State.balance
+    return rx.el.div(
+        rx.el.h2(balance.plan_name, class_name="card-title"),
+        rx.cond(balance.plan_name != balance.plan_type, badge(balance.plan_type, "accent")),
+        class_name="balance-plan",
+    )
+
+
+def _segment(held: ObjectVar[HoldingView]) -> rx.Component:
+    """Of the bar, as wide as what is left; none for what is beyond the plans, or all reserved."""
+    return rx.cond(
+        held.weight.to(int) > 0,
+        rx.el.div(
+            class_name=f"meter-segment {held.shade}", style={"flex-grow": held.weight.to(str)}
+        ),
+    )
+
+
+def _holdings() -> rx.Component:
+    return rx.el.ol(
+        rx.foreach(State.holdings, _holding),
+        class_name=f"holdings {State.balance.tone}",
+        custom_attrs={"aria-label": "In the order of use"},
+    )
+
+
+def _holding(held: ObjectVar[HoldingView]) -> rx.Component:
+    raise_limit = rx.link(
+        "Raise the limit", href=f"{routes.OVERVIEW}#spending", class_name="text-link"
+    )
+    return rx.el.li(
+        rx.el.span(class_name=f"holding-mark {held.shade}", custom_attrs={"aria-hidden": "true"}),
+        rx.el.span(held.name, class_name="holding-name"),
+        rx.el.span(held.left, class_name="holding-left number"),
+        rx.el.span(
+            held.ends,
+            rx.cond(held.may_raise & State.account.may_manage, raise_limit),
+            class_name="holding-ends",
+        ),
+        class_name="holding",
     )
 
 
@@ -126,15 +182,15 @@ def _pace() -> rx.Component:
 def _stats() -> rx.Component:
     return bare_card(
         stats(
-            stat("Today", State.today.value, State.today.hint, href=f"{routes.USAGE}#events"),
+            stat("Today", State.today.value, State.today.hint, href=routes.USAGE),
             stat("Pace", State.pace.value, State.pace.hint, href=routes.USAGE),
             stat("Last 30 days", State.month.value, State.month.hint, href=routes.USAGE),
             stat(
                 "Refused",
                 State.denied.value,
                 State.denied.hint,
-                tone=rx.cond(State.denied.value == "0", "", "bad"),
                 href=routes.USAGE,
+                tone=State.denied.tone,
             ),
         )
     )

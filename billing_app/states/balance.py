@@ -132,7 +132,7 @@ def _owed(current: CurrentPlan) -> str:
     )
 
 
-def _is_bridge(plan: PlanView) -> bool:
+def is_bridge(plan: PlanView) -> bool:
     """The renewal is due and its payment is not confirmed yet."""
     return plan.source is PlanSource.BRIDGE and plan.ended_at is None
 
@@ -164,7 +164,7 @@ def plan_details(summary: AccountSummary) -> PlanDetails:
         started_label="Started" if has_ended else "In use since",
         started=formatting.day(plan.began_at or plan.starts_at),
         ends_label="Available until"
-        if _is_bridge(plan)
+        if is_bridge(plan)
         else "Ended"
         if has_ended
         else "Period ends"
@@ -279,17 +279,23 @@ def _renewal_before(summary: AccountSummary, day: date) -> datetime | None:
 
 def _period(summary: AccountSummary) -> str:
     """Of the current plan itself: other plans end when they end."""
-    plan, now, subscription = summary.current.plan, summary.at, summary.subscription
+    plan, now = summary.current.plan, summary.at
     end = plan.ends_at if plan else None
     if plan and plan.ended_at is not None and summary.has_ended:
         return f"Ended {formatting.day(plan.ended_at)}"
-    if plan is not None and _is_bridge(plan):
+    if plan is not None and is_bridge(plan):
         return "Renewal being confirmed"
     if end is None:
         return "No end date"
     if end <= now:
         return f"Ended {formatting.last_day(end)}"
-    if subscription is not None and summary.renews:
+    return ending_of(summary, end)
+
+
+def ending_of(summary: AccountSummary, end: datetime) -> str:
+    """What happens at the end, still to come, of a plan."""
+    subscription = summary.subscription
+    if subscription is not None and summary.renews_at(end):
         verb = "Changes" if subscription.next_offer else "Renews"
         return f"{verb} {formatting.day(end)}"
     return f"Ends {formatting.last_day(end)}"
@@ -302,7 +308,7 @@ def _period_text(plan: PlanView, now: datetime, *, renews: bool, has_ended: bool
         return "Lasts until its executions are used"
     if plan.ends_at <= now:
         return "Ended"
-    if _is_bridge(plan):
+    if is_bridge(plan):
         return "Renewal being confirmed"
     last = plan.ends_at if renews else plan.ends_at - formatting.INSTANT
     if last.date() == now.date():
@@ -322,7 +328,7 @@ def _queue_note(plan: PlanView) -> str:
     if plan.is_suspended:
         return "Waiting for payment"
     left = f"{formatting.number(plan.remaining)} of {formatting.number(plan.executions)} left"
-    if _is_bridge(plan):
+    if is_bridge(plan):
         return f"{left}. Renewal being confirmed"
     if plan.state is PlanState.CURRENT:
         return left

@@ -17,9 +17,12 @@ from billing_app.states import formatting
 from billing_app.states.balance import balance_view, no_plan
 from billing_app.states.change_polling import LivePage
 from billing_app.states.first_run import FirstRun, first_run, owner_of
+from billing_app.states.holdings import holdings
 from billing_app.states.offer_dialog import OfferDialogState
 from billing_app.states.payment_words import debit_messages
+from billing_app.states.payments import terms_of
 from billing_app.states.session import PERSONAL, SessionState
+from billing_app.states.spending_limit_views import RAISE
 from billing_app.states.usage_views import (
     event_rows,
     refunded_by_day,
@@ -31,9 +34,11 @@ from billing_app.states.views import (
     AccountChoice,
     BalanceView,
     EventRow,
+    HoldingView,
     Message,
     SeriesKey,
     StatView,
+    SubscriptionTerms,
 )
 
 CHART_DAYS = 30
@@ -44,6 +49,8 @@ class BillingDashboardState(LivePage, SessionState):
     """What is left, how fast it is used, and recent executions."""
 
     balance: rx.Field[BalanceView] = rx.field(default_factory=BalanceView)
+    terms: rx.Field[SubscriptionTerms] = rx.field(default_factory=SubscriptionTerms)
+    holdings: rx.Field[list[HoldingView]] = rx.field(default_factory=list)
     no_plan: rx.Field[Message] = rx.field(default_factory=Message)
     debits: rx.Field[list[Message]] = rx.field(default_factory=list)
     today: rx.Field[StatView] = rx.field(default_factory=StatView)
@@ -76,8 +83,11 @@ class BillingDashboardState(LivePage, SessionState):
         rows = await self._read_daily(actor, account, days, GroupBy.WORKFLOW)
         recent = await usage.list_events(database, actor, account_id, limit=RECENT_EVENTS, now=now)
         pace = await read_pace(database, actor, summary, rows)
+        balance = balance_view(summary, pace)
         self._show(
-            balance=balance_view(summary, pace),
+            balance=balance,
+            terms=terms_of(summary),
+            holdings=holdings(summary, may_raise=balance.warning_action != RAISE),
             no_plan=no_plan(is_personal=account.kind == PERSONAL),
             debits=debit_messages(summary),
             events=event_rows(recent.items, self.events, actor),
@@ -118,7 +128,9 @@ class BillingDashboardState(LivePage, SessionState):
             ),
             pace=StatView(formatting.per_day(pace), "per day, last 7 days"),
             month=StatView(formatting.number(net), hint),
-            denied=StatView(formatting.number(denied), "in the last 30 days"),
+            denied=StatView(
+                formatting.number(denied), "in the last 30 days", "bad" if denied else ""
+            ),
         )
 
     def _draw(self, account_id: str, rows: list[DailyRow], days: Days) -> None:

@@ -84,11 +84,26 @@ class BalanceView:
 
 
 @dataclass(frozen=True, slots=True)
+class HoldingView:
+    """A plan that can be used now, or what may be used beyond them. `shade` tells it from its
+    neighbours in the bar; `weight`: its executions left, 0 beyond the plans. `may_raise`: raising
+    the spending limit allows more, and no warning of the page offers it already."""
+
+    name: str
+    left: str
+    ends: str
+    shade: str = ""
+    weight: int = 0
+    may_raise: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class StatView:
-    """A number with a hint below it."""
+    """A number with a hint below it; `tone` is "" or "bad"."""
 
     value: str = ""
     hint: str = ""
+    tone: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,7 +119,8 @@ class CurrentPlan:
     When no plan is usable, the sums are those of `plan` alone: a stopped plan, or else the last
     that ended. `plan` is None when no plan has begun yet. `executions_owed` were used of a period
     that was not renewed: they count against the next plan that is bought. `never_usable`: upcoming
-    plans, by sequence, that are stopped or over when they start.
+    plans, by sequence, that are stopped or over when they start. `usable`: the plans
+    that can be used now, in the order of use, fully reserved ones included; without overage.
     """
 
     account_id: str
@@ -133,6 +134,7 @@ class CurrentPlan:
     overage: OverageView | None
     executions_owed: int = 0
     never_usable: frozenset[int] = frozenset()
+    usable: tuple[PlanView, ...] = ()
 
 
 class PlanRow(NamedTuple):
@@ -235,6 +237,8 @@ def current_plan(
     views = [view for view in views if view.source is not PlanSource.OVERAGE]
     balances = [row.balance for row in rows if not row.balance.is_overage]
     state = AccountState(account_id, "", balances)
+    by_sequence = {view.sequence: view for view in views}
+    in_use = tuple(by_sequence[plan.sequence] for plan in state.usable(now))
     current = [view for view in views if view.state is PlanState.CURRENT]
     # A fully reserved or overdue plan is current too: put the one that is used next first.
     used_next = next((plan.sequence for plan in state.usable(now) if plan.remaining), None)
@@ -257,6 +261,7 @@ def current_plan(
         never_usable=frozenset(
             plan.sequence for plan in balances if not plan.is_usable(plan.starts_at)
         ),
+        usable=in_use,
     )
 
 
