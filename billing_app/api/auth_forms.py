@@ -13,8 +13,9 @@ from billing_app.api.sign_in_cookies import (
     set_browser_cookie,
     set_session_cookie,
 )
-from billing_app.billing.errors import TooManyAttemptsError
+from billing_app.billing.errors import InvalidInputError, TooManyAttemptsError
 from billing_app.billing.identity.known_browsers import remember
+from billing_app.billing.identity.password_strength import WeakPasswordError
 from billing_app.billing.identity.sessions import SignedIn
 from billing_app.composition import Services
 from billing_app.routes import BROWSER_COOKIE, DASHBOARD, SIGN_IN
@@ -56,6 +57,13 @@ def back(page: str, error: str, next_page: str = DASHBOARD, **more: str) -> Redi
 def held_up(page: str, error: TooManyAttemptsError, next_page: str = DASHBOARD) -> RedirectResponse:
     """Back to the form, which says how long to wait."""
     return back(page, "rate_limited", next_page, wait=str(error.retry_after_seconds))
+
+
+def form_error(error: InvalidInputError) -> str:
+    """The code that tells the form's page which field is wrong, and of a password why."""
+    if isinstance(error, WeakPasswordError):
+        return f"{error.weakness}_password"
+    return f"invalid_{error.extensions.get('field', 'form')}"
 
 
 async def inside(

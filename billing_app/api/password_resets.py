@@ -14,6 +14,7 @@ from billing_app.api.auth_forms import (
     Text,
     back,
     client_address,
+    form_error,
     held_up,
     inside,
     out,
@@ -115,8 +116,8 @@ async def reset_password(
             session_days=services.settings.session_days,
             now=now,
         )
-    except InvalidInputError:
-        return to_page(RESET_PASSWORD, error="invalid_password", link=link)
+    except InvalidInputError as error:
+        return to_page(RESET_PASSWORD, error=form_error(error), link=link)
     except PasswordLinkOverError:
         return _without_link(back(FORGOT_PASSWORD, "link_over"))
     except SQLAlchemyError:
@@ -147,8 +148,8 @@ async def change_password(
         await services.attempts.forget(counted)
     except WrongPasswordError:
         return back(CHANGE_PASSWORD, "wrong_password")
-    except InvalidInputError:
-        return back(CHANGE_PASSWORD, "invalid_password")
+    except InvalidInputError as error:
+        return back(CHANGE_PASSWORD, form_error(error))
     except TooManyAttemptsError as error:
         return held_up(CHANGE_PASSWORD, error)
     except SQLAlchemyError:

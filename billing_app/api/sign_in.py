@@ -13,6 +13,7 @@ from billing_app.api.auth_forms import (
     Text,
     back,
     client_address,
+    form_error,
     held_up,
     inside,
     out,
@@ -99,7 +100,7 @@ async def sign_up(
     except EmailTakenError:
         return back(SIGN_UP, "unavailable", next_page)
     except InvalidInputError as error:
-        return back(SIGN_UP, f"invalid_{error.extensions.get('field', 'form')}", next_page)
+        return back(SIGN_UP, form_error(error), next_page)
     except OperationalError:
         return back(SIGN_UP, "unreachable", next_page)
     return await inside(request, services, signed_in, now, next_page)

@@ -79,6 +79,6 @@ def _new_password() -> rx.Component:
         label="New password",
         kind="password",
         autocomplete="new-password",
-        hint=f"At least {MIN_LENGTH} characters",
+        hint=f"At least {MIN_LENGTH} characters; a few unrelated words are best",
         min_length=MIN_LENGTH,
     )

@@ -18,7 +18,7 @@ def sign_up() -> rx.Component:
             label="Password",
             kind="password",
             autocomplete="new-password",
-            hint=f"At least {MIN_LENGTH} characters",
+            hint=f"At least {MIN_LENGTH} characters; a few unrelated words are best",
             min_length=MIN_LENGTH,
         ),
         title="Start a trial",

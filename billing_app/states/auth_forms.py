@@ -20,12 +20,22 @@ from billing_app.states.session import SessionState, leave_for_sign_in
 
 log = structlog.get_logger(__name__)
 
+MEND: Final = " Choose three or four words that have nothing to do with each other."
 MESSAGES: Final = {
     "invalid": "The email address or password is wrong.",
     "rate_limited": "Too many attempts. Try again in {wait}.",
     "unavailable": "This email address can't be used. If it is yours, sign in instead.",
     "invalid_email": "Enter a valid email address.",
     "invalid_password": f"Choose a password with at least {MIN_LENGTH} characters.",
+    "common_password": "This password, or much of it, is among the most common ones." + MEND,
+    "personal_password": "This password is mostly your name or email address." + MEND,
+    "word_password": "One word is easy to guess, even with digits after it." + MEND,
+    "name_password": "Names are easy to guess, even with digits after them." + MEND,
+    "repeated_password": "Repeated characters or words are easy to guess." + MEND,
+    "sequence_password": "Rows like abcd or 6543 are easy to guess." + MEND,
+    "keyboard_password": "Rows of neighboring keys are easy to guess." + MEND,
+    "date_password": "Dates and years are easy to guess." + MEND,
+    "simple_password": "This password is easy to guess." + MEND,
     "invalid_name": "This name is too long.",
     "wrong_password": "This is not your current password.",
     "link_over": "This link has expired: it was used, is older than an hour, or a newer link"

@@ -163,6 +163,8 @@ def test_link_sets_password_once_and_ends_other_sessions(
     assert status_of(before) == 200
     browser = opened(site, path)
     assert browser.choose("short") == f"{RESET_PASSWORD}?error=invalid_password&link={browser.link}"
+    weak = browser.choose(email)
+    assert weak == f"{RESET_PASSWORD}?error=personal_password&link={browser.link}"
     assert browser.choose(NEW_PASSWORD) == DASHBOARD
     assert (status_of(browser), status_of(before)) == (200, 401)
     assert PASSWORD_COOKIE not in browser.client.cookies
@@ -332,6 +334,8 @@ def test_signed_in_person_changes_password_with_the_old_one(
     assert went_to(wrong) == f"{CHANGE_PASSWORD}?error=wrong_password"
     short = here.post(PASSWORD_CHANGE, current=PASSWORD, password="short")
     assert went_to(short) == f"{CHANGE_PASSWORD}?error=invalid_password"
+    weak = here.post(PASSWORD_CHANGE, current=PASSWORD, password="pppppppppppp")
+    assert went_to(weak) == f"{CHANGE_PASSWORD}?error=repeated_password"
     assert (status_of(here), status_of(there)) == (200, 200)
     done = here.post(PASSWORD_CHANGE, current=PASSWORD, password=NEW_PASSWORD)
     assert went_to(done) == f"{CHANGE_PASSWORD}?said=changed"

@@ -100,6 +100,11 @@ def test_sign_out_ends_one_session_or_all(server: ApiServer, email: str) -> None
         ({"email": "x", "password": PASSWORD}, "invalid_email"),
         ({"email": "a@b.cd\0", "password": PASSWORD}, "invalid_email"),
         ({"email": "a@b.cd", "password": "short"}, "invalid_password"),
+        ({"email": "a@b.cd", "password": "password2026"}, "common_password"),
+        (
+            {"email": "a@b.cd", "password": "adalovelace", "name": "Ada Lovelace"},
+            "personal_password",
+        ),
         ({"email": "a@b.cd", "password": PASSWORD, "name": "n" * 256}, "invalid_name"),
         ({"email": "a@b.cd", "password": PASSWORD, "name": "a\0b"}, "invalid_name"),
     ],

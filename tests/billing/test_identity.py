@@ -81,6 +81,16 @@ async def test_password_length_is_limited(length: int) -> None:
         await hash_password("p" * length)
 
 
+async def test_weak_password_of_before_still_signs_in(
+    services: Services, database_url: str
+) -> None:
+    email = new_email()
+    user_id, old_hash = await sign_up(services, email), await hash_password("pppppppppp")
+    with connect(database_url) as connection:
+        connection.execute("UPDATE users SET password_hash = %s WHERE id = %s", [old_hash, user_id])
+    assert await sign_in(services, email, "pppppppppp")
+
+
 async def test_old_password_fails_during_a_password_change(
     services: Services, database_url: str
 ) -> None:

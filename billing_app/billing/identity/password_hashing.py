@@ -17,11 +17,16 @@ _hasher: Final = PasswordHasher()
 
 async def hash_password(password: str) -> str:
     """Raises InvalidInputError unless MIN_LENGTH to MAX_LENGTH characters."""
+    check_length(password)
+    return await asyncio.to_thread(_hasher.hash, password)
+
+
+def check_length(password: str) -> None:
+    """Raises InvalidInputError unless MIN_LENGTH to MAX_LENGTH characters."""
     if not MIN_LENGTH <= len(password) <= MAX_LENGTH:
         raise InvalidInputError(
             f"A password must have {MIN_LENGTH} to {MAX_LENGTH} characters.", field="password"
         )
-    return await asyncio.to_thread(_hasher.hash, password)
 
 
 async def is_password(password: str, password_hash: str | None) -> bool:

@@ -14,7 +14,8 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing.actors import UserActor
 from billing_app.billing.errors import ConflictError, NotAuthenticatedError
-from billing_app.billing.identity.password_hashing import hash_password, is_password
+from billing_app.billing.identity.password_hashing import is_password
+from billing_app.billing.identity.password_strength import hash_new_password
 from billing_app.billing.identity.session_expiry import revoke_sessions
 from billing_app.billing.identity.sessions import SignedIn, clean_email, hash_token, new_session
 from billing_app.billing.mail import Letter, Mailer, MailQueue, required_mail
@@ -119,7 +120,7 @@ async def reset_password(
     user = await _user_of(database, link, now)
     if user is None:
         raise PasswordLinkOverError
-    password_hash = await hash_password(password)
+    password_hash = await _hash_chosen(password, user)
     signed_in, row = new_session(user.id, user_agent, session_days, now)
     async with database.transaction() as session:
         locked = await _lock(session, user.id)
@@ -150,7 +151,7 @@ async def change_password(
         user = await session.get_one(User, actor.user_id)
     if not await is_password(current, user.password_hash):
         raise WrongPasswordError
-    password_hash = await hash_password(password)
+    password_hash = await _hash_chosen(password, user)
     async with database.transaction() as session:
         locked = await _lock(session, user.id)
         if locked.password_hash != user.password_hash:
@@ -179,6 +180,10 @@ async def mail_change(
         url=f"{site}{FORGOT_PASSWORD}",
     )
     await mailer.send(required_mail(user.email, letter.headline, letter, site=site))
+
+
+async def _hash_chosen(password: str, user: User) -> str:
+    return await hash_new_password(password, name=user.name, email=user.email or "")
 
 
 async def _user_of(database: Database, link: bytes, now: datetime) -> User | None:

@@ -14,7 +14,8 @@ from billing_app.billing import ids
 from billing_app.billing.actors import UserActor
 from billing_app.billing.errors import EmailTakenError, InvalidInputError, NotAuthenticatedError
 from billing_app.billing.identity.email_links import request_welcome
-from billing_app.billing.identity.password_hashing import hash_password, is_password
+from billing_app.billing.identity.password_hashing import is_password
+from billing_app.billing.identity.password_strength import hash_new_password
 from billing_app.billing.identity.session_expiry import is_live, revoke_sessions
 from billing_app.billing.identity.tokens import hash_token
 from billing_app.billing.mail import MailQueue
@@ -73,7 +74,7 @@ async def sign_up(
         id=ids.new_id("usr_"),
         name=name.strip(),
         email=email,
-        password_hash=await hash_password(password),
+        password_hash=await hash_new_password(password, name=name, email=email),
         created_at=now,
         confirmation_asked_at=None if mail_queue is None else now,
     )
