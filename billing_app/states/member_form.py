@@ -175,8 +175,8 @@ class MemberFormState(ActionMixin, SessionState):
         """Raises TooManyAttemptsError, ReadOnlyError."""
         if not isinstance(action.actor, UserActor):
             raise ReadOnlyError
-        await get_services().attempts.check_email_link(
-            action.actor.user_id, email.strip().lower(), self.router.session.client_ip, action.now
+        await get_services().attempts.check_invitation(
+            action.actor.user_id, email.strip().lower(), action.now
         )
 
 

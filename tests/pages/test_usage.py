@@ -3,10 +3,12 @@
 import re
 import secrets
 
-from playwright.sync_api import Page, StorageState, expect
+from playwright.sync_api import Page, expect
 
 from billing_app import routes
+from billing_app.demo.seed import OWNER_EMAIL
 from billing_app.states.usage_stats import ALL
+from tests.factories import connect, session_token
 from tests.pages.conftest import OpenContext, RunningApp, open_page
 from tests.pages.test_accessibility import faults
 
@@ -19,10 +21,20 @@ def chart_of(page: Page, executions: str) -> None:
     expect(page.get_by_role("img", name=name)).to_be_visible(timeout=MOVES_WITHIN_MS)
 
 
+def usage_page(open_context: OpenContext, app: RunningApp) -> Page:
+    """Of the demo's owner, in a session of its own: other tests end theirs."""
+    with connect(app.database_url) as connection:
+        row = connection.execute("SELECT id FROM users WHERE email = %s", [OWNER_EMAIL]).fetchone()
+    assert row is not None
+    context, token = open_context(), session_token(app.database_url, row[0])
+    context.add_cookies([{"name": routes.SESSION_COOKIE, "value": token, "url": app.base_url}])
+    return open_page(context, routes.USAGE)
+
+
 def test_filters_move_totals_charts_days_and_events(
-    open_context: OpenContext, running_app: RunningApp, owner_session: StorageState
+    open_context: OpenContext, running_app: RunningApp
 ) -> None:
-    page = open_page(open_context(session=owner_session), routes.USAGE)
+    page = usage_page(open_context, running_app)
     workflow = f"chosen-{secrets.token_hex(3)}"
     running_app.consume(3, workflow=workflow, key=workflow)
     page.get_by_role("button", name="7 days").click()
@@ -41,9 +53,9 @@ def test_filters_move_totals_charts_days_and_events(
 
 
 def test_filters_that_match_nothing_can_be_cleared(
-    open_context: OpenContext, running_app: RunningApp, owner_session: StorageState
+    open_context: OpenContext, running_app: RunningApp
 ) -> None:
-    page = open_page(open_context(session=owner_session), routes.USAGE)
+    page = usage_page(open_context, running_app)
     workflow = f"nobody-{secrets.token_hex(3)}"
     running_app.consume(2, workflow=workflow, key=workflow)
     page.get_by_role("button", name="7 days").click()

@@ -79,6 +79,7 @@ SIGN_IN_BY_ADDRESS: Final = Window(60, timedelta(minutes=5))
 SIGN_UP_BY_ADDRESS: Final = Window(20, HOUR)
 LINK_BY_PERSON: Final = Window(5, HOUR)
 LINK_BY_ADDRESS: Final = Window(20, HOUR)
+INVITATIONS_BY_PERSON: Final = Window(50, HOUR)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +142,12 @@ class AttemptLimits:
         by_email = Counted(LINK_BY_PERSON, "email-link-email", (email,))
         by_address = Counted(LINK_BY_ADDRESS, "email-link-address", (network_of(address),))
         await self._count([by_person, by_email, by_address], now)
+
+    async def check_invitation(self, user_id: str, email: str, now: datetime) -> None:
+        """Of invitations that a person sends: a whole team at once, but nobody again and again."""
+        by_person = Counted(INVITATIONS_BY_PERSON, "invitation-person", (user_id,))
+        by_email = Counted(LINK_BY_PERSON, "invitation-email", (email,))
+        await self._count([by_person, by_email], now)
 
     async def _count(self, attempts: list[Counted], now: datetime) -> None:
         async with self._database.transaction() as session:
