@@ -40,7 +40,7 @@ def invoice(url: str, holder: Holder, invoice_id: str, **more: Any) -> None:
     values: dict[str, Any] = {
         "status": "paid",
         "reason": "subscription_cycle",
-        "issued_at": NOW,
+        "issued_at": datetime.now(UTC),
         "paid": 2900,
         "bank_decided_at": None,
         **more,
