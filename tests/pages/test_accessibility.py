@@ -70,6 +70,8 @@ def test_theme_choice_survives_a_reload(
     expect(page.locator("html")).to_have_class("dark")
     page.reload()
     expect(page.locator("html")).to_have_class("dark")
+    page.evaluate("localStorage.clear()")  # this browser is used again
+    page.goto("about:blank")
 
 
 def faults(page: Page, name: str, *, within: str | None = None) -> list[str]:
