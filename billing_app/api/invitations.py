@@ -13,12 +13,12 @@ from sqlalchemy.exc import SQLAlchemyError
 from billing_app.api.auth_forms import Text, back, page_query, to_page
 from billing_app.api.callers import Now, ServicesNow
 from billing_app.api.csrf import require_own_origin
-from billing_app.billing.accounts import invitations
-from billing_app.billing.accounts.invitations import (
-    LASTS,
+from billing_app.billing.accounts import invitation_links
+from billing_app.billing.accounts.invitation_links import (
     InvitationExpiredError,
     OtherAddressError,
 )
+from billing_app.billing.accounts.invitations import LASTS
 from billing_app.billing.errors import AccountClosedError, BillingError
 from billing_app.billing.identity import sessions
 from billing_app.billing.identity.tokens import hash_token
@@ -41,7 +41,7 @@ router = APIRouter(tags=["sign-in"])
 async def open_invitation(token: str, services: ServicesNow, now: Now) -> RedirectResponse:
     """Open a mailed link. Changes nothing: mail scanners open links, too."""
     try:
-        link = await invitations.find_invitation(services.database, token, now)
+        link = await invitation_links.find_invitation(services.database, token, now)
     except SQLAlchemyError:
         return back(INVITATION, "unreachable")
     if link is None:
@@ -73,7 +73,7 @@ async def accept(
         person = await sessions.authenticate(services.database, session_token, now)
         if person is None:
             return to_page(INVITATION, link=link)
-        account_id = await invitations.accept(services.database, person, token, now)
+        account_id = await invitation_links.accept(services.database, person, token, now)
     except OtherAddressError:
         return to_page(INVITATION, error="invited_other_address", link=link)
     except (InvitationExpiredError, AccountClosedError):
@@ -90,7 +90,7 @@ async def decline(
     """Decline by the link in the cookie, which must be the one that the page shows."""
     token, link = _token(request, link)
     try:
-        await invitations.decline(services.database, token, now)
+        await invitation_links.decline(services.database, token, now)
     except BillingError:
         return _without_link(back(INVITATION, "invitation_expired"))
     except SQLAlchemyError:

@@ -6,7 +6,7 @@ from typing import Any, Final, Literal
 
 import reflex as rx
 
-from billing_app.components.controls import Handler
+from billing_app.components.controls import Handler, press_button
 from billing_app.components.feedback import notice
 from billing_app.components.numbers import Text
 
@@ -60,6 +60,44 @@ def dialog(
 def problem_in(result: Any) -> rx.Component:
     """Why the action was refused, inside the dialog; `result` is the result of a StaffPage."""
     return rx.cond(result.is_bad, notice(tone="bad", title=result.text, text=""))
+
+
+def problem_notice(problem: Any) -> rx.Component:
+    """Why an action was refused, inside its dialog; `problem` is a Message."""
+    return rx.cond(
+        problem.title != "",
+        rx.el.div(notice(tone="bad", title=problem.title, text=problem.text), role="alert"),
+    )
+
+
+def cancel_button(on_press: Handler) -> rx.Component:
+    return rx.el.button("Cancel", type="button", class_name="button", on_click=on_press)
+
+
+def confirmation_dialog(
+    form: Any,
+    *,
+    name: str,
+    title: Text,
+    text: Text,
+    confirm: str,
+    on_confirm: Handler,
+    is_open: rx.Var[bool],
+    look: str = "strong",
+) -> rx.Component:
+    """Asks before something is done; `form` is an ActionMixin's state, `name` its action, `confirm`
+    the button."""
+    return dialog(
+        problem_notice(form.problem),
+        dialog_foot(
+            cancel_button(form.close),
+            press_button(confirm, name=name, pending=form.pending, on_press=on_confirm, look=look),
+        ),
+        title=title,
+        text=text,
+        is_open=is_open,
+        on_close=form.close,
+    )
 
 
 def field(

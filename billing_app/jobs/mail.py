@@ -13,7 +13,7 @@ import structlog
 from dbos import DBOS, DBOSClient, EnqueueOptions
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from billing_app.billing.accounts import invitations
+from billing_app.billing.accounts import invitation_links
 from billing_app.billing.alerts import mails as alert_mails
 from billing_app.billing.identity import email_changes, email_links, password_resets
 from billing_app.billing.mail import Mailer
@@ -139,7 +139,7 @@ async def send_email_link(services: Services, mailer: Mailer, change_id: str) ->
 async def send_invitation(services: Services, mailer: Mailer, invitation_id: str) -> None:
     """A link that joins an organization."""
     site, now = services.settings.public_url, datetime.now(UTC)
-    await invitations.mail_invitation(
+    await invitation_links.mail_invitation(
         services.database, mailer, invitation_id=invitation_id, site=site, now=now
     )
 

@@ -6,7 +6,14 @@ import reflex as rx
 from reflex.vars import ObjectVar
 
 from billing_app.components.cards import card
-from billing_app.components.dialogs import dialog, dialog_foot, field, reason_field
+from billing_app.components.dialogs import (
+    cancel_button,
+    dialog,
+    dialog_foot,
+    field,
+    problem_notice,
+    reason_field,
+)
 from billing_app.components.feedback import dismiss_button, empty, notice
 from billing_app.components.numbers import Text
 from billing_app.states.alert_rules import DEFAULTS, KIND_CHOICES, REMOVE, RULE
@@ -195,14 +202,10 @@ def _confirmation(
 
 def _foot(state: Any, confirm: str) -> rx.Component:
     """What was wrong with the last try, and the buttons."""
-    problem = state.rule_problem
     return rx.fragment(
-        rx.cond(
-            problem.title != "",
-            rx.el.div(notice(tone="bad", title=problem.title, text=problem.text), role="alert"),
-        ),
+        problem_notice(state.rule_problem),
         dialog_foot(
-            rx.el.button("Cancel", type="button", class_name="button", on_click=state.close_rule),
+            cancel_button(state.close_rule),
             rx.el.button(confirm, type="submit", class_name="button strong"),
         ),
     )

@@ -7,8 +7,7 @@ import reflex as rx
 from billing_app import routes
 from billing_app.components.cards import card, live_indicator, page_head
 from billing_app.components.controls import press_button
-from billing_app.components.dialogs import dialog, dialog_foot, field
-from billing_app.components.feedback import notice
+from billing_app.components.dialogs import dialog, dialog_foot, field, problem_notice
 from billing_app.components.numbers import Text
 from billing_app.pages.frame import frame
 from billing_app.pages.notices import result_of
@@ -238,7 +237,7 @@ def _dialog(
     return dialog(
         rx.el.form(
             *fields,
-            _problem(),
+            problem_notice(Form.problem),
             _foot(confirm),
             on_submit=on_submit,
             class_name="dialog-form",
@@ -247,14 +246,6 @@ def _dialog(
         text=text,
         is_open=Form.is_open & (Form.kind == kind),
         on_close=Form.close,
-    )
-
-
-def _problem() -> rx.Component:
-    problem = Form.problem
-    return rx.cond(
-        problem.title != "",
-        rx.el.div(notice(tone="bad", title=problem.title, text=problem.text), role="alert"),
     )
 
 

@@ -18,7 +18,7 @@ def first_steps() -> rx.Component:
     has_key = (Form.kind == FIRST) & (Form.of_account == State.account.account_id)
     return card(
         rx.el.ol(
-            _step("1", "Make an API key", _key_step(has_key)),
+            _step("1", "Create an API key", _key_step(has_key)),
             _step(
                 "2",
                 "Count a run",
@@ -93,10 +93,10 @@ def _key_step(has_key: rx.Var[bool]) -> rx.Component:
                 ),
                 rx.el.div(
                     press_button(
-                        "Make a key",
+                        "Create a key",
                         name=YES,
                         pending=Form.pending,
-                        on_press=Form.make_first,
+                        on_press=Form.create_first,
                         look="strong",
                     ),
                     rx.link("All keys", href=routes.KEYS, class_name="text-link"),

@@ -6,9 +6,16 @@ from reflex.vars import ObjectVar
 from billing_app import routes
 from billing_app.billing.accounts.own_keys import MAX_WORKFLOW
 from billing_app.components.cards import card, live_indicator, page_head
-from billing_app.components.controls import native_link, pager, press_button
-from billing_app.components.dialogs import dialog, dialog_foot, field
-from billing_app.components.feedback import empty, notice
+from billing_app.components.controls import native_link, pager
+from billing_app.components.dialogs import (
+    cancel_button,
+    confirmation_dialog,
+    dialog,
+    dialog_foot,
+    field,
+    problem_notice,
+)
+from billing_app.components.feedback import empty
 from billing_app.components.numbers import badge
 from billing_app.pages.copying import code_block, copied_line
 from billing_app.pages.frame import frame
@@ -45,7 +52,7 @@ def keys() -> rx.Component:
 def _add_button() -> rx.Component:
     return rx.el.button(
         rx.icon("plus", aria_hidden="true"),
-        "Make a key",
+        "Create a key",
         type="button",
         class_name="button strong",
         on_click=Form.ask(ADD, 0),
@@ -59,8 +66,8 @@ def _refused() -> rx.Component:
             title="You can't see the API keys of this account",
             text=rx.cond(
                 State.managers != "",
-                f"Ask {State.managers}: they can make one for you.",
-                "Its owners and billing admins can make one for you.",
+                f"Ask {State.managers} to create one for you.",
+                "Its owners and billing admins can create one for you.",
             ),
         ),
         class_name="card",
@@ -75,7 +82,7 @@ def _keys() -> rx.Component:
             empty(
                 icon="key-round",
                 title="No API keys yet",
-                text="Your service sends a key with each request. It is shown once, when you make"
+                text="Your service sends a key with each request. It is shown once, when you create"
                 " it.",
                 action=rx.cond(State.account.may_manage, _add_button()),
             ),
@@ -103,7 +110,7 @@ def _key(item: ObjectVar[KeyItem]) -> rx.Component:
                 class_name="offer-name endpoint-head",
             ),
             rx.el.p(rx.el.code(item.hint), " · ", item.may, only, class_name="spending-text"),
-            rx.el.p(f"{item.used} · {item.made}", class_name="spending-text number"),
+            rx.el.p(f"{item.used} · {item.created}", class_name="spending-text number"),
         ),
         rx.cond(
             item.is_live & State.account.may_manage,
@@ -155,16 +162,20 @@ def _dialogs() -> rx.Component:
     chosen = Form.chosen
     return rx.fragment(
         _form(),
-        _confirmation(
-            ROTATE,
+        confirmation_dialog(
+            Form,
+            name=YES,
+            is_open=_is_open(ROTATE),
             title="Rotate this key?",
             text=f"You get a new key that may do the same. {chosen.name} keeps working for 24"
             " hours.",
             confirm="Rotate key",
             on_confirm=Form.rotate,
         ),
-        _confirmation(
-            REVOKE,
+        confirmation_dialog(
+            Form,
+            name=YES,
+            is_open=_is_open(REVOKE),
             title="Revoke this key?",
             text=f"Requests with {chosen.name} are refused within five seconds. This can't be"
             " undone.",
@@ -204,18 +215,18 @@ def _form() -> rx.Component:
                 input_mode="numeric",
                 max_length=6,
             ),
-            _problem(),
+            problem_notice(Form.problem),
             dialog_foot(
-                _cancel(),
-                rx.el.button("Make key", type="submit", class_name="button strong"),
+                cancel_button(Form.close),
+                rx.el.button("Create key", type="submit", class_name="button strong"),
             ),
-            on_submit=Form.make,
+            on_submit=Form.create,
             class_name="dialog-form",
         ),
-        title="Make a key",
+        title="Create a key",
         text="It works for this account only. You see it once.",
         is_open=_is_open(ADD),
-        on_close=Form.leave,
+        on_close=Form.close,
     )
 
 
@@ -232,55 +243,15 @@ def _scope(choice: ObjectVar[ScopeChoice]) -> rx.Component:
     )
 
 
-def _confirmation(
-    kind: str,
-    *,
-    title: str,
-    text: rx.Var[str] | str,
-    confirm: str,
-    on_confirm: object,
-    look: str = "",
-) -> rx.Component:
-    return dialog(
-        _problem(),
-        dialog_foot(
-            _cancel(),
-            press_button(
-                confirm,
-                name=YES,
-                pending=Form.pending,
-                on_press=on_confirm,
-                look=look or "strong",
-            ),
-        ),
-        title=title,
-        text=text,
-        is_open=_is_open(kind),
-        on_close=Form.leave,
-    )
-
-
 def _secret() -> rx.Component:
     return dialog(
         copied_line(Form.secret, "key", "the key"),
         code_block(Form.code.curl, "key-curl", "Try it in a terminal"),
         dialog_foot(
-            rx.el.button("Done", type="button", class_name="button strong", on_click=Form.leave)
+            rx.el.button("Done", type="button", class_name="button strong", on_click=Form.close)
         ),
         title="Copy your new key",
         text="Keep it where your service reads its secrets. You won't see it again.",
         is_open=_is_open(SECRET),
-        on_close=Form.leave,
+        on_close=Form.close,
     )
-
-
-def _problem() -> rx.Component:
-    problem = Form.problem
-    return rx.cond(
-        problem.title != "",
-        rx.el.div(notice(tone="bad", title=problem.title, text=problem.text), role="alert"),
-    )
-
-
-def _cancel() -> rx.Component:
-    return rx.el.button("Cancel", type="button", class_name="button", on_click=Form.leave)

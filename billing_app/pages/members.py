@@ -11,12 +11,15 @@ from billing_app.components.cards import card, live_indicator, page_head
 from billing_app.components.controls import pager, press_button
 from billing_app.components.dialogs import (
     MENU_OF_DIALOGS,
+    cancel_button,
     choice_field,
+    confirmation_dialog,
     dialog,
     dialog_foot,
     field,
+    problem_notice,
 )
-from billing_app.components.feedback import empty, notice
+from billing_app.components.feedback import empty
 from billing_app.components.numbers import Text, badge
 from billing_app.db.enums import Role
 from billing_app.pages.frame import frame
@@ -90,7 +93,7 @@ def _members() -> rx.Component:
         ),
         rx.cond(
             ~State.may_invite & (State.managers != ""),
-            rx.el.p(f"Ask {State.managers} to invite somebody.", class_name="card-foot"),
+            rx.el.p(f"Ask {State.managers} to invite members.", class_name="card-foot"),
         ),
         title="People",
         note="Everybody here sees plans, usage and invoices",
@@ -142,7 +145,7 @@ def _menu(item: ObjectVar[MemberItem]) -> rx.Component:
             rx.cond(
                 item.may_take_over,
                 rx.dropdown_menu.item(
-                    "Hand over ownership", on_click=Form.ask(HAND_OVER, item.user_id)
+                    "Transfer ownership", on_click=Form.ask(HAND_OVER, item.user_id)
                 ),
             ),
             rx.dropdown_menu.separator(),
@@ -223,7 +226,7 @@ def _dialogs() -> rx.Component:
             INVITE,
             field("Email", "email", kind="email", max_length=MAX_EMAIL),
             _role_field(Role.MEMBER.value),
-            title="Invite somebody",
+            title="Invite a member",
             text="They get an email with a link. With or without an account, they accept there.",
             confirm="Send invitation",
             on_submit=Form.invite,
@@ -236,24 +239,30 @@ def _dialogs() -> rx.Component:
             confirm="Change role",
             on_submit=Form.change_role,
         ),
-        _confirmation(
-            REMOVE,
+        confirmation_dialog(
+            Form,
+            name=YES,
+            is_open=_is_open(REMOVE),
             title=f"Remove {name}?",
-            text="They lose access to this account at once. Keys that they made keep working.",
+            text="They lose access to this account at once. Keys they created keep working.",
             confirm="Remove",
             on_confirm=Form.remove,
             look="danger",
         ),
-        _confirmation(
-            HAND_OVER,
-            title=f"Hand over to {name}?",
+        confirmation_dialog(
+            Form,
+            name=YES,
+            is_open=_is_open(HAND_OVER),
+            title=f"Transfer ownership to {name}?",
             text=f"{name} gets an email. Once they accept, they are owner and you are billing"
             " admin.",
             confirm="Ask by email",
             on_confirm=Form.hand_over,
         ),
-        _confirmation(
-            LEAVE,
+        confirmation_dialog(
+            Form,
+            name=YES,
+            is_open=_is_open(LEAVE),
             title=f"Leave {State.account.name}?",
             text="To come back you need an invitation.",
             confirm="Leave",
@@ -288,9 +297,10 @@ def _form(
     return dialog(
         rx.el.form(
             *fields,
-            _problem(),
+            problem_notice(Form.problem),
             dialog_foot(
-                _cancel(), rx.el.button(confirm, type="submit", class_name="button strong")
+                cancel_button(Form.close),
+                rx.el.button(confirm, type="submit", class_name="button strong"),
             ),
             on_submit=on_submit,
             class_name="dialog-form",
@@ -300,31 +310,3 @@ def _form(
         is_open=_is_open(kind),
         on_close=Form.close,
     )
-
-
-def _confirmation(
-    kind: str, *, title: Text, text: Text, confirm: str, on_confirm: Any, look: str = "strong"
-) -> rx.Component:
-    return dialog(
-        _problem(),
-        dialog_foot(
-            _cancel(),
-            press_button(confirm, name=YES, pending=Form.pending, on_press=on_confirm, look=look),
-        ),
-        title=title,
-        text=text,
-        is_open=_is_open(kind),
-        on_close=Form.close,
-    )
-
-
-def _problem() -> rx.Component:
-    problem = Form.problem
-    return rx.cond(
-        problem.title != "",
-        rx.el.div(notice(tone="bad", title=problem.title, text=problem.text), role="alert"),
-    )
-
-
-def _cancel() -> rx.Component:
-    return rx.el.button("Cancel", type="button", class_name="button", on_click=Form.close)

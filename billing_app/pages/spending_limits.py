@@ -7,8 +7,7 @@ from reflex.vars import ObjectVar
 
 from billing_app.components.cards import card
 from billing_app.components.controls import Handler, press_button
-from billing_app.components.dialogs import choice_field, dialog, dialog_foot, field
-from billing_app.components.feedback import notice
+from billing_app.components.dialogs import choice_field, dialog, dialog_foot, field, problem_notice
 from billing_app.components.numbers import badge, meter
 from billing_app.states.actions import YES
 from billing_app.states.billing_overview import BillingOverviewState as State
@@ -140,7 +139,7 @@ def _dialogs() -> rx.Component:
                     input_mode="decimal",
                     on_change=Limits.type_amount,
                 ),
-                _problem(),
+                problem_notice(Limits.problem),
                 _foot(),
                 on_submit=Limits.set_limit,
                 class_name="dialog-form",
@@ -175,7 +174,7 @@ def _dialogs() -> rx.Component:
                     ),
                     class_name="fields",
                 ),
-                _problem(),
+                problem_notice(Limits.problem),
                 _foot(),
                 on_submit=Limits.switch_on,
                 class_name="dialog-form",
@@ -191,14 +190,6 @@ def _dialogs() -> rx.Component:
 
 def _pack(pack: ObjectVar[OfferItem]) -> rx.Component:
     return rx.el.option(f"{pack.name}: {pack.executions}, {pack.price}", value=pack.code)
-
-
-def _problem() -> rx.Component:
-    problem = Limits.problem
-    return rx.cond(
-        problem.title != "",
-        rx.el.div(notice(tone="bad", title=problem.title, text=problem.text), role="alert"),
-    )
 
 
 def _foot() -> rx.Component:

@@ -6,8 +6,7 @@ import reflex as rx
 from reflex.vars import ObjectVar
 
 from billing_app.billing.webhooks_out.endpoints import CHOICES, MAX_DESCRIPTION
-from billing_app.components.dialogs import dialog, dialog_foot, field
-from billing_app.components.feedback import notice
+from billing_app.components.dialogs import cancel_button, dialog, dialog_foot, field, problem_notice
 from billing_app.components.numbers import badge, detail_list
 from billing_app.states.webhook_views import AttemptItem
 from billing_app.states.webhooks import ADD, DELETE, DELIVERY, EDIT, ROTATE, SECRET, TYPE_FIELD
@@ -69,7 +68,7 @@ def _form(state: Any, name: str, *, title: str, confirm: str) -> rx.Component:
                 rx.el.div(*[_type(edited, each.value) for each in CHOICES], class_name="checks"),
                 class_name="check-group",
             ),
-            _problem(state),
+            problem_notice(state.problem),
             _foot(state, confirm),
             on_submit=state.save,
             class_name="dialog-form",
@@ -105,9 +104,9 @@ def _confirmation(
 ) -> rx.Component:
     look = "button danger" if is_danger else "button strong"
     return dialog(
-        _problem(state),
+        problem_notice(state.problem),
         dialog_foot(
-            _button("Cancel", state.close),
+            cancel_button(state.close),
             rx.el.button(confirm, type="button", class_name=look, on_click=on_confirm),
         ),
         title=title,
@@ -171,7 +170,7 @@ def _delivery(state: Any, may_manage: rx.Var[bool]) -> rx.Component:
             ),
             class_name="dialog-form",
         ),
-        _problem(state),
+        problem_notice(state.problem),
         dialog_foot(
             _button("Close", state.close),
             rx.cond(
@@ -212,17 +211,9 @@ def _attempt(item: ObjectVar[AttemptItem]) -> rx.Component:
     )
 
 
-def _problem(state: Any) -> rx.Component:
-    problem = state.problem
-    return rx.cond(
-        problem.title != "",
-        rx.el.div(notice(tone="bad", title=problem.title, text=problem.text), role="alert"),
-    )
-
-
 def _foot(state: Any, confirm: str) -> rx.Component:
     return dialog_foot(
-        _button("Cancel", state.close),
+        cancel_button(state.close),
         rx.el.button(confirm, type="submit", class_name="button strong"),
     )
 

@@ -7,7 +7,7 @@ import reflex as rx
 import structlog
 
 from billing_app import routes
-from billing_app.billing.accounts.invitations import Invited, invitation_of_link
+from billing_app.billing.accounts.invitation_links import Invited, invitation_of_link
 from billing_app.billing.accounts.members import AS_ROLE
 from billing_app.billing.actors import UserActor
 from billing_app.composition import get_services

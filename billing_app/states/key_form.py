@@ -1,4 +1,4 @@
-"""Making, rotating and revoking API keys; whether the viewer may is decided by the service."""
+"""Creating, rotating and revoking API keys; whether the viewer may is decided by the service."""
 
 from typing import Any, Final
 
@@ -6,7 +6,7 @@ import reflex as rx
 from reflex.event import EventCallback
 
 from billing_app.billing.accounts import own_keys
-from billing_app.billing.accounts.own_keys import KeyFields, MadeKey
+from billing_app.billing.accounts.own_keys import KeyFields, NewOwnKey
 from billing_app.billing.actors import UserActor
 from billing_app.billing.errors import InvalidInputError
 from billing_app.billing.typed_numbers import typed_count
@@ -37,12 +37,12 @@ class KeyFormState(ActionMixin, SessionState):
     @rx.event
     def begin(self) -> None:
         """A page was opened: a key is shown once, not after a reload."""
-        self._hide()
+        self._forget()
         self._show(done=Message())
 
     @rx.event
     async def ask(self, kind: str, key_id: int) -> None:
-        """Open the dialog that makes a key, or one about a key of the list."""
+        """Open the dialog that creates a key, or one about a key of the list."""
         keys = (await self.get_state(KeysState)).keys
         found = next((each for each in keys if each.id == key_id), None)
         if self.pending or kind not in (ADD, ROTATE, REVOKE) or (kind != ADD and found is None):
@@ -57,29 +57,23 @@ class KeyFormState(ActionMixin, SessionState):
         )
 
     @rx.event
-    def leave(self) -> None:
-        """Close the dialog; a key is not shown again."""
-        if not self.pending:
-            self._hide()
-
-    @rx.event
     def note_copied(self, what: str) -> None:
         """Something is in the clipboard."""
         self._show(copied=what[:32])
 
     @rx.event(background=True)
-    async def make(self, form: dict[str, Any]) -> Refresh:
-        """Make the key of the form, and show it."""
-        return await self._carry_out(SECRET, self._make, form)
+    async def create(self, form: dict[str, Any]) -> Refresh:
+        """Create the key of the form, and show it."""
+        return await self._carry_out(SECRET, self._create, form)
 
     @rx.event(background=True)
-    async def make_first(self) -> Refresh:
-        """Make a key with one press, and show it in the code beside it."""
-        return await self._carry_out(FIRST, self._make, {"name": FIRST_NAME})
+    async def create_first(self) -> Refresh:
+        """Create a key with one press, and show it in the code beside it."""
+        return await self._carry_out(FIRST, self._create, {"name": FIRST_NAME})
 
     @rx.event(background=True)
     async def rotate(self) -> Refresh:
-        """Make a key in place of the chosen one, and show it."""
+        """Create a key in place of the chosen one, and show it."""
         return await self._carry_out(SECRET, self._rotate, self.chosen.id)
 
     @rx.event(background=True)
@@ -93,7 +87,8 @@ class KeyFormState(ActionMixin, SessionState):
         )
         return KeysState.load
 
-    def _hide(self) -> None:
+    def _forget(self) -> None:
+        """Close the dialog; a key is not shown again."""
         self._show(is_open=False, kind="", secret="", code=FirstRun(), copied="", problem=Message())
 
     def _show_problem(self, message: Message) -> None:
@@ -123,13 +118,13 @@ class KeyFormState(ActionMixin, SessionState):
         owner = owner_of(self.account, user_id, services.terms.public_organization_id)
         return first_run(services.settings.public_url, owner, secret)
 
-    async def _make(self, action: Action, form: dict[str, Any]) -> MadeKey:
+    async def _create(self, action: Action, form: dict[str, Any]) -> NewOwnKey:
         database, actor, account_id = get_services().database, action.actor, action.account_id
-        return await own_keys.make_key(database, actor, account_id, _fields(form), action.now)
+        return await own_keys.create_own_key(database, actor, account_id, _fields(form), action.now)
 
-    async def _rotate(self, action: Action, key_id: int) -> MadeKey:
+    async def _rotate(self, action: Action, key_id: int) -> NewOwnKey:
         database, actor, account_id = get_services().database, action.actor, action.account_id
-        return await own_keys.rotate_key(database, actor, account_id, key_id, action.now)
+        return await own_keys.rotate_own_key(database, actor, account_id, key_id, action.now)
 
     async def _revoke(self, action: Action, key_id: int) -> bool:
         database, actor, account_id = get_services().database, action.actor, action.account_id
@@ -138,7 +133,7 @@ class KeyFormState(ActionMixin, SessionState):
 
 
 def _fields(form: dict[str, Any]) -> KeyFields:
-    """The form of `make`; without boxes, what keys usually may do."""
+    """The form of `create`; without boxes, what keys usually may do."""
     chosen = frozenset(scope for scope in Scope if form.get(f"{SCOPE_FIELD}{scope}"))
     is_asked = "days" in form
     return KeyFields(

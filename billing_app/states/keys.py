@@ -38,13 +38,13 @@ class KeyItem:
     status: str = ""
     tone: str = ""
     used: str = ""
-    made: str = ""
+    created: str = ""
     is_live: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class ScopeChoice:
-    """A box of the form that makes a key."""
+    """A box of the form that creates a key."""
 
     value: str
     label: str
@@ -120,7 +120,7 @@ def key_item(key: OwnKey, now: datetime) -> KeyItem:
         status=status,
         tone=tone,
         used=used or "Never used",
-        made=f"Made {formatting.moment(key.created_at)} UTC",
+        created=f"Created {formatting.moment(key.created_at)} UTC",
         is_live=tone != "bad",
     )
 

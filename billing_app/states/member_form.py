@@ -151,7 +151,11 @@ class MemberFormState(ActionMixin, SessionState):
 
         async def work(action: Action) -> Message:
             await invitations.withdraw_invitation(
-                get_services().database, action.actor, action.account_id, invitation_id
+                get_services().database,
+                action.actor,
+                action.account_id,
+                invitation_id,
+                action.now,
             )
             return Message("good", "Invitation withdrawn", "Its link no longer works.")
 

@@ -19,7 +19,8 @@ from billing_app.states.views import AccountChoice
 
 @dataclass(frozen=True, slots=True)
 class MemberItem:
-    """`can_be`: the roles that the viewer may give them, with their names."""
+    """`may_change`: the viewer may set another role, or remove them; `may_take_over`: be asked to
+    become owner in the viewer's place."""
 
     user_id: str = ""
     name: str = ""

@@ -7,6 +7,7 @@ import httpx
 import pytest
 from standardwebhooks import Webhook
 
+from billing_app.billing.identity.key_format import new_secret
 from billing_app.db.enums import Scope
 from billing_app.routes import SESSION_COOKIE
 from tests.api.server import ApiServer
@@ -205,6 +206,7 @@ def test_owners_and_billing_admins_manage_their_own(
         {"url": URL, "types": "plan.ended"},
         {"url": URL, "description": "x" * 256},
         {"url": URL, "description": "a\nb"},
+        {"url": URL, "description": f"old: {new_secret()}"},
         {"url": URL, "more": 1},
     ],
 )

@@ -6,21 +6,23 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlmodel import select
 
-from billing_app.billing.accounts.invitations import (
-    LASTS,
-    MAX_OPEN,
-    AlreadyMemberError,
+from billing_app.billing.accounts.invitation_links import (
     InvitationExpiredError,
-    InvitationNotFoundError,
     OtherAddressError,
-    TooManyInvitationsError,
     accept,
     decline,
     find_invitation,
     invitation_of_link,
+    mail_invitation,
+)
+from billing_app.billing.accounts.invitations import (
+    LASTS,
+    MAX_OPEN,
+    AlreadyMemberError,
+    InvitationNotFoundError,
+    TooManyInvitationsError,
     invite,
     list_invitations,
-    mail_invitation,
     offer_ownership,
     send_again,
     withdraw_invitation,
@@ -160,11 +162,11 @@ async def test_links_end(house: House) -> None:
         await accept(database, ada, third, now() + LASTS)
     (listed,) = await list_invitations(database, house.owner, account_id, now() + LASTS)
     assert listed.has_expired
-    await withdraw_invitation(database, house.owner, account_id, listed.id)
+    await withdraw_invitation(database, house.owner, account_id, listed.id, now())
     with pytest.raises(InvitationExpiredError):
         await accept(database, ada, third, now())
     with pytest.raises(InvitationNotFoundError):
-        await withdraw_invitation(database, house.owner, account_id, listed.id)
+        await withdraw_invitation(database, house.owner, account_id, listed.id, now())
     assert await house.mailed() == ""
 
 
@@ -211,7 +213,7 @@ async def test_who_may_invite(house: House, own: Role | None, role: Role) -> Non
     acts = [
         house.invite("new@example.com", role, by=actor),
         send_again(database, house.outbox, actor, account_id, known, now()),
-        withdraw_invitation(database, actor, account_id, known),
+        withdraw_invitation(database, actor, account_id, known, now()),
         offer_ownership(
             database, house.outbox, actor, account_id, user_id=house.owner.user_id, now=now()
         ),

@@ -1,6 +1,7 @@
-"""API keys that customers make: who may, what they reach, and when they end."""
+"""API keys that customers create: who may, what they reach, and when they end."""
 
 import asyncio
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -8,18 +9,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from billing_app.billing import ids
+from billing_app.billing.accounts.names import checked_name
 from billing_app.billing.accounts.own_keys import (
     MAX_DAYS,
     MAX_KEYS,
     OVERLAP,
     KeyFields,
     KeyNotFoundError,
-    MadeKey,
+    NewOwnKey,
     TooManyKeysError,
+    create_own_key,
     list_own_keys,
-    make_key,
     revoke_own_key,
-    rotate_key,
+    rotate_own_key,
 )
 from billing_app.billing.accounts.service import authorize_reading
 from billing_app.billing.actors import Actor, PortalActor, ServiceActor, UserActor, ViewingActor
@@ -44,6 +46,7 @@ from billing_app.billing.identity.key_format import (
     new_secret,
     refuse_key,
 )
+from billing_app.billing.staff.audit.audit_writing import clean_reason
 from billing_app.composition import Services
 from billing_app.db.enums import AccountKind, Role, Scope, StaffRole
 from tests.conftest import PUBLIC
@@ -64,9 +67,9 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-async def made(services: Services, actor: Actor, holder: Holder, **fields: object) -> MadeKey:
+async def made(services: Services, actor: Actor, holder: Holder, **fields: object) -> NewOwnKey:
     wanted = KeyFields("CI", **fields)  # pyright: ignore[reportArgumentType]
-    return await make_key(services.database, actor, holder.account_id, wanted, now())
+    return await create_own_key(services.database, actor, holder.account_id, wanted, now())
 
 
 def owner_of(services: Services, *executions: int) -> tuple[UserActor, Holder]:
@@ -76,7 +79,7 @@ def owner_of(services: Services, *executions: int) -> tuple[UserActor, Holder]:
     return owner, holder
 
 
-async def actor_of(services: Services, key: MadeKey) -> ServiceActor:
+async def actor_of(services: Services, key: NewOwnKey) -> ServiceActor:
     return await KeyRing(services.database).authenticate(key.secret, now())
 
 
@@ -156,7 +159,7 @@ async def test_rotated_key_works_for_a_day_more(services: Services) -> None:
     owner, holder = owner_of(services, 5)
     old = await made(services, owner, holder, workflow="triage", days=90)
     at = now()
-    new = await rotate_key(services.database, owner, holder.account_id, old.key.id, at)
+    new = await rotate_own_key(services.database, owner, holder.account_id, old.key.id, at)
     ring = KeyRing(services.database)
     assert (new.key.name, new.key.scopes, new.key.workflow) == ("CI", old.key.scopes, "triage")
     assert new.key.expires_at is not None
@@ -174,7 +177,7 @@ async def test_revoked_key_is_listed_for_a_while_and_cannot_come_back(services: 
     await revoke_own_key(database, owner, account_id, key.key.id, now())
     with pytest.raises(NotAuthenticatedError):
         await actor_of(services, key)
-    for act in (rotate_key, revoke_own_key):
+    for act in (rotate_own_key, revoke_own_key):
         with pytest.raises(KeyNotFoundError):
             await act(database, owner, account_id, key.key.id, now())
     (listed,) = (await list_own_keys(database, owner, account_id, now())).items
@@ -222,7 +225,7 @@ async def test_no_more_keys_than_can_be_looked_after(services: Services) -> None
     outcomes = await asyncio.gather(
         *(made(services, owner, holder) for _ in range(3)), return_exceptions=True
     )
-    assert sum(isinstance(each, MadeKey) for each in outcomes) == 1
+    assert sum(isinstance(each, NewOwnKey) for each in outcomes) == 1
     assert sum(isinstance(each, TooManyKeysError) for each in outcomes) == 2
 
 
@@ -246,7 +249,7 @@ async def test_bad_input(services: Services, fields: dict[str, object], field: s
     owner, holder = owner_of(services)
     wanted = KeyFields(**({"name": "CI"} | fields))  # pyright: ignore[reportArgumentType]
     with pytest.raises(InvalidInputError) as caught:
-        await make_key(services.database, owner, holder.account_id, wanted, now())
+        await create_own_key(services.database, owner, holder.account_id, wanted, now())
     assert caught.value.extensions["field"] == field
 
 
@@ -292,7 +295,7 @@ async def test_nobody_changes_a_key_through_another_account(services: Services) 
     owner, holder = owner_of(services)
     key = await made(services, owner, holder)
     stranger, own = owner_of(services)
-    for act in (rotate_key, revoke_own_key):
+    for act in (rotate_own_key, revoke_own_key):
         with pytest.raises(KeyNotFoundError):
             await act(services.database, stranger, own.account_id, key.key.id, now())
     assert await actor_of(services, key)
@@ -302,14 +305,14 @@ async def _try_each(
     services: Services,
     actor: Actor,
     holder: Holder,
-    key: MadeKey,
+    key: NewOwnKey,
     refusal: type[BillingError] | None,
 ) -> None:
     database, account_id = services.database, holder.account_id
     acts = (
         lambda: list_own_keys(database, actor, account_id, now()),
-        lambda: make_key(database, actor, account_id, NAMED, now()),
-        lambda: rotate_key(database, actor, account_id, key.key.id, now()),
+        lambda: create_own_key(database, actor, account_id, NAMED, now()),
+        lambda: rotate_own_key(database, actor, account_id, key.key.id, now()),
         lambda: revoke_own_key(database, actor, account_id, key.key.id, now()),
     )
     for act in acts:
@@ -331,3 +334,10 @@ def test_scanners_know_a_key_by_its_checksum(random: str, before: str, after: st
     assert not holds_key(f"x{key}")
     with pytest.raises(InvalidInputError):
         refuse_key(key, field="name")
+
+
+@pytest.mark.parametrize("check", [checked_name, clean_reason])
+def test_texts_that_others_read_hold_no_key(check: Callable[[str], str]) -> None:
+    assert check("Rotate bil_old") == "Rotate bil_old"
+    with pytest.raises(InvalidInputError, match="contains an API key"):
+        check(f"Old: {new_secret()}")

@@ -58,7 +58,7 @@ def test_first_execution_within_three_minutes_of_signing_up(
     page.get_by_role("button", name="Create account").click()
     expect(page.get_by_text("Count your first execution")).to_be_visible()
     assert faults(page, "first-steps") == []
-    page.get_by_role("button", name="Make a key").click()
+    page.get_by_role("button", name="Create a key").click()
     key = page.locator("#first-key")
     expect(key).to_have_text(KEY)
     secret = key.inner_text()
@@ -82,7 +82,7 @@ def test_python_lines_count_one_execution(
     open_context: OpenContext, running_app: RunningApp
 ) -> None:
     page = as_member(open_context, running_app, Role.BILLING_ADMIN, routes.DASHBOARD)
-    page.get_by_role("button", name="Make a key").click()
+    page.get_by_role("button", name="Create a key").click()
     expect(page.locator("#first-key")).to_have_text(KEY)
     page.get_by_text("In Python", exact=True).first.click()
     code = page.locator("#first-python").inner_text()
@@ -96,28 +96,28 @@ def test_python_lines_count_one_execution(
 def test_members_are_told_whom_to_ask(open_context: OpenContext, running_app: RunningApp) -> None:
     page = as_member(open_context, running_app, Role.MEMBER, routes.DASHBOARD)
     expect(page.get_by_text("Ask Grace for an API key of this account.")).to_be_visible()
-    expect(page.get_by_role("button", name="Make a key")).to_have_count(0)
+    expect(page.get_by_role("button", name="Create a key")).to_have_count(0)
     page.goto(routes.KEYS)
     expect(page.get_by_text("You can't see the API keys of this account")).to_be_visible()
     assert faults(page, "keys-member") == []
 
 
-def test_key_is_made_rotated_and_revoked(
+def test_key_is_created_rotated_and_revoked(
     open_context: OpenContext, running_app: RunningApp
 ) -> None:
     page = as_member(open_context, running_app, Role.OWNER, routes.KEYS)
     expect(page.get_by_text("No API keys yet")).to_be_visible()
     assert faults(page, "keys-empty") == []
-    page.get_by_role("button", name="Make a key").click()
+    page.get_by_role("button", name="Create a key").click()
     dialog = page.get_by_role("dialog")
     dialog.get_by_label("Name").fill("Nightly jobs")
     dialog.get_by_label("Only for the workflow").fill("reports")
     dialog.get_by_label("Expires after days").fill("ninety")
-    dialog.get_by_role("button", name="Make key").click()
+    dialog.get_by_role("button", name="Create key").click()
     expect(dialog.get_by_text("Enter 1 to 3,650 days.")).to_be_visible()
     assert grave_violations(page, within="[role=dialog]") == []
     dialog.get_by_label("Expires after days").fill("90")
-    dialog.get_by_role("button", name="Make key").click()
+    dialog.get_by_role("button", name="Create key").click()
     expect(dialog.locator("#key")).to_have_text(KEY)
     assert faults(page, "keys-secret", within="[role=dialog]") == []
     secret = dialog.locator("#key").inner_text()
@@ -145,7 +145,7 @@ def test_key_is_made_rotated_and_revoked(
 
 
 @pytest.mark.parametrize("role", [Role.MEMBER, None])
-def test_forged_events_make_and_end_no_keys(
+def test_forged_events_create_and_end_no_keys(
     open_context: OpenContext, running_app: RunningApp, role: Role | None
 ) -> None:
     """A socket sends what the page would not."""
@@ -161,7 +161,7 @@ def test_forged_events_make_and_end_no_keys(
         socket.settle()
         for handler, payload in (
             ("ask", {"kind": ADD, "key_id": 0}),
-            ("make", {"form": {"name": "mine"}}),
+            ("create", {"form": {"name": "mine"}}),
             ("rotate", {}),
             ("revoke", {}),
         ):

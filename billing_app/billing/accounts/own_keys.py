@@ -1,4 +1,4 @@
-"""API keys that customers make for their own account: an organization's, or a person's.
+"""API keys that customers create for their own account: an organization's, or a person's.
 
 Their holders are told a key once; only its hash is stored.
 """
@@ -83,7 +83,7 @@ class OwnKey:
 
 
 @dataclass(frozen=True, slots=True)
-class MadeKey:
+class NewOwnKey:
     """`secret` is shown once and stored nowhere."""
 
     key: OwnKey
@@ -121,9 +121,9 @@ async def list_own_keys(
     return Page([_view(row) for row in rows[:limit]], following)
 
 
-async def make_key(
+async def create_own_key(
     database: Database, actor: Actor, account_id: str, fields: KeyFields, now: datetime
-) -> MadeKey:
+) -> NewOwnKey:
     """Raises InvalidInputError, TooManyKeysError, AccountClosedError, and what `_authorize`
     raises."""
     async with database.transaction() as session:
@@ -133,27 +133,16 @@ async def make_key(
         await session.get_one(Account, account.id, with_for_update=True)
         await require_not_closed(session, account.id)
         await _require_room(session, account, now)
-        row = ApiKey(
-            name=fields.name,
-            key_hash=b"",
-            hint="",
-            scopes=sorted(fields.scopes),
-            organization_id=account.organization_id,
-            user_id=account.user_id,
-            workflow=fields.workflow,
-            created_by=person.user_id,
-            created_at=now,
-            expires_at=now + timedelta(days=fields.days) if fields.days else None,
-        )
+        row = _row(account, person, fields, now)
         secret = await _insert(session, row)
-        change = CustomerChange(CustomerAction.MAKE_KEY, "key", "", _called(row))
+        change = CustomerChange(CustomerAction.CREATE_KEY, "key", "", _called(row))
         await record_own(session, person, account.id, change, now)
-        return MadeKey(_view(row), secret)
+        return NewOwnKey(_view(row), secret)
 
 
-async def rotate_key(
+async def rotate_own_key(
     database: Database, actor: Actor, account_id: str, key_id: int, now: datetime
-) -> MadeKey:
+) -> NewOwnKey:
     """A new key in place of one that is valid for OVERLAP more, if it does not expire before.
 
     Raises KeyNotFoundError, TooManyKeysError, and what `_authorize` raises.
@@ -165,25 +154,16 @@ async def rotate_key(
         old = await _lock(session, account, key_id, now)
         await _require_room(session, account, now)
         lasts = old.expires_at - old.created_at if old.expires_at else None
-        row = ApiKey(
-            name=old.name,
-            key_hash=b"",
-            hint="",
-            scopes=list(old.scopes),
-            organization_id=old.organization_id,
-            user_id=old.user_id,
-            workflow=old.workflow,
-            created_by=person.user_id,
-            created_at=now,
-            expires_at=now + lasts if lasts else None,
-        )
+        fields = KeyFields(old.name, frozenset(map(Scope, old.scopes)), old.workflow)
+        row = _row(account, person, fields, now)
+        row.expires_at = now + lasts if lasts else None
         ends = now + OVERLAP
         old.expires_at = min(old.expires_at or ends, ends)
         session.add(old)
         secret = await _insert(session, row)
         change = CustomerChange(CustomerAction.ROTATE_KEY, "key", _called(old), _called(row))
         await record_own(session, person, account.id, change, now)
-        return MadeKey(_view(row), secret)
+        return NewOwnKey(_view(row), secret)
 
 
 async def revoke_own_key(
@@ -211,7 +191,7 @@ async def _authorize(
 ) -> Account:
     """People who sign in here and may manage the account; staff who view it may look.
 
-    A key makes no keys, and people of portal links are customers of a product that has its own.
+    A key creates no keys, and people of portal links are customers of a product that has its own.
     Raises AccountNotFoundError, ForbiddenError, ReadOnlyError.
     """
     is_looking = reading and isinstance(actor, ViewingActor)
@@ -274,6 +254,22 @@ async def _lock(session: AsyncSession, account: Account, key_id: int, now: datet
     if row.expires_at is not None and row.expires_at <= now:
         raise KeyNotFoundError("This key has expired.")
     return row
+
+
+def _row(account: Account, person: UserActor, fields: KeyFields, now: datetime) -> ApiKey:
+    """Without its hash."""
+    return ApiKey(
+        name=fields.name,
+        key_hash=b"",
+        hint="",
+        scopes=sorted(fields.scopes),
+        organization_id=account.organization_id,
+        user_id=account.user_id,
+        workflow=fields.workflow,
+        created_by=person.user_id,
+        created_at=now,
+        expires_at=now + timedelta(days=fields.days) if fields.days else None,
+    )
 
 
 async def _insert(session: AsyncSession, row: ApiKey) -> str:

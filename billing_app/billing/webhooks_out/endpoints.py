@@ -16,6 +16,7 @@ from billing_app.billing.account_events.event_types import EventType
 from billing_app.billing.accounts.names import CONTROLS_AND_HALVES
 from billing_app.billing.actors import Actor
 from billing_app.billing.errors import ConflictError, InvalidInputError
+from billing_app.billing.identity.key_format import refuse_key
 from billing_app.billing.webhooks_out.access import authorize, authorize_endpoint
 from billing_app.billing.webhooks_out.addresses import check_url
 from billing_app.billing.webhooks_out.audit import add_entry
@@ -156,6 +157,7 @@ def _set_paused(row: WebhookEndpoint, *, is_paused: bool) -> None:
 
 def _checked_description(description: str) -> str:
     description = description.strip()
+    refuse_key(description, field="description")
     has_control = any(category(each) in CONTROLS_AND_HALVES for each in description)
     if len(description) > MAX_DESCRIPTION or has_control:
         raise InvalidInputError(

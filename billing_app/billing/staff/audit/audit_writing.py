@@ -10,6 +10,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing.actors import ServiceActor, StaffActor, UserActor
 from billing_app.billing.errors import InvalidInputError
+from billing_app.billing.identity.key_format import refuse_key
 from billing_app.billing.staff.access.ownership import is_own
 from billing_app.db.enums import AuditRole
 from billing_app.db.tables import AuditEntry
@@ -30,10 +31,11 @@ class CustomerAction(StrEnum):
     CHANGE_BILLING_NAME = "change_billing_name"
     CHANGE_BILLING_EMAIL = "change_billing_email"
     CHANGE_PURCHASE_ORDER = "change_purchase_order"
-    MAKE_KEY = "make_key"
+    CREATE_KEY = "create_key"
     ROTATE_KEY = "rotate_key"
     REVOKE_KEY = "revoke_key"
     INVITE = "invite"
+    WITHDRAW_INVITATION = "withdraw_invitation"
     JOIN = "join"
     CHANGE_MEMBER_ROLE = "change_member_role"
     REMOVE_MEMBER = "remove_member"
@@ -195,9 +197,10 @@ def entry_of(
 
 def clean_reason(reason: str) -> str:
     """Raises InvalidInputError unless it has 1 to MAX_REASON_LENGTH characters, and no control
-    characters but tabs and line breaks."""
+    characters but tabs and line breaks, and holds no API key."""
     if has_control(reason):
         raise InvalidInputError("A reason must not contain control characters.", field="reason")
+    refuse_key(reason, field="reason")
     reason = reason.strip()
     if not 1 <= len(reason) <= MAX_REASON_LENGTH:
         raise InvalidInputError(
