@@ -78,13 +78,17 @@ class RunningApp:
     key: str
     sandbox: Sandbox
 
-    def consume(self, executions: int, *, workflow: str, key: str) -> dict[str, object]:
+    def consume(
+        self, executions: int, *, workflow: str, key: str, user_id: str = ""
+    ) -> dict[str, object]:
         """What a service does; returns the answer."""
+        user = {"user_id": user_id} if user_id else {}
         answer = httpx.post(
             self.base_url + routes.CHECK_EXECUTIONS,
             headers={"Authorization": f"Bearer {self.key}", "Idempotency-Key": key},
             json={
                 "organization_id": self.organization_id,
+                **user,
                 "mode": "consume",
                 "executions": executions,
                 "workflow": workflow,

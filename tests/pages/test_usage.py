@@ -2,13 +2,14 @@
 
 import re
 import secrets
+from dataclasses import replace
 
 from playwright.sync_api import Page, expect
 
 from billing_app import routes
-from billing_app.demo.seed import OWNER_EMAIL
+from billing_app.db.enums import Role
 from billing_app.states.usage_stats import ALL
-from tests.factories import connect, session_token
+from tests.factories import membership, organization, person, session_token
 from tests.pages.conftest import OpenContext, RunningApp, open_page
 from tests.pages.test_accessibility import faults
 
@@ -21,22 +22,24 @@ def chart_of(page: Page, executions: str) -> None:
     expect(page.get_by_role("img", name=name)).to_be_visible(timeout=MOVES_WITHIN_MS)
 
 
-def usage_page(open_context: OpenContext, app: RunningApp) -> Page:
-    """Of the demo's owner, in a session of its own: other tests end theirs."""
-    with connect(app.database_url) as connection:
-        row = connection.execute("SELECT id FROM users WHERE email = %s", [OWNER_EMAIL]).fetchone()
-    assert row is not None
-    context, token = open_context(), session_token(app.database_url, row[0])
+def usage_page(open_context: OpenContext, app: RunningApp) -> tuple[Page, RunningApp]:
+    """Of an organization of its own, which others use too: other tests count for the demo's."""
+    holder, owner = organization(app.database_url, 1_000), person(app.database_url)
+    membership(app.database_url, holder.organization_id, owner.user_id, Role.OWNER)
+    own = replace(app, organization_id=holder.organization_id)
+    own.consume(7, workflow="nightly", key=secrets.token_hex(8), user_id="mira")
+    own.consume(5, workflow="triage", key=secrets.token_hex(8))
+    context, token = open_context(), session_token(app.database_url, owner.user_id)
     context.add_cookies([{"name": routes.SESSION_COOKIE, "value": token, "url": app.base_url}])
-    return open_page(context, routes.USAGE)
+    return open_page(context, routes.USAGE), own
 
 
 def test_filters_move_totals_charts_days_and_events(
     open_context: OpenContext, running_app: RunningApp
 ) -> None:
-    page = usage_page(open_context, running_app)
+    page, own = usage_page(open_context, running_app)
     workflow = f"chosen-{secrets.token_hex(3)}"
-    running_app.consume(3, workflow=workflow, key=workflow)
+    own.consume(3, workflow=workflow, key=workflow)
     page.get_by_role("button", name="7 days").click()
     expect(page.locator(".legend")).to_contain_text(workflow, timeout=MOVES_WITHIN_MS)
     expect(page.get_by_role("button", name="Clear filters")).to_be_hidden()
@@ -55,9 +58,9 @@ def test_filters_move_totals_charts_days_and_events(
 def test_filters_that_match_nothing_can_be_cleared(
     open_context: OpenContext, running_app: RunningApp
 ) -> None:
-    page = usage_page(open_context, running_app)
+    page, own = usage_page(open_context, running_app)
     workflow = f"nobody-{secrets.token_hex(3)}"
-    running_app.consume(2, workflow=workflow, key=workflow)
+    own.consume(2, workflow=workflow, key=workflow)
     page.get_by_role("button", name="7 days").click()
     expect(page.locator(".legend")).to_contain_text(workflow, timeout=MOVES_WITHIN_MS)
     page.get_by_label("Workflow", exact=True).select_option(f"={workflow}")
